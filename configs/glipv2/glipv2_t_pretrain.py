@@ -1,0 +1,17 @@
+# GLIPv2-T from ImageNet Swin-T and BERT weights, or from a converted GLIP-T checkpoint (set load_from):
+#   bash tools/dist_train.sh configs/glipv2/glipv2_t_pretrain.py 8
+# The paper trains on 32 GPUs x 2 images for 330,000 steps; with fewer GPUs keep 64 images a step by accumulating.
+_base_ = [
+    '../_base_/models/glipv2_t.py', '../_base_/datasets/o365_goldg.py', '../_base_/schedules/adamw_iters.py',
+    '../_base_/runtime.py'
+]
+
+model = dict(
+    backbone=dict(grad_checkpointing=True),
+    fusion=dict(grad_checkpointing=True))
+
+# EMA 0.999 at the tiny scale, buffers by the same rule
+custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.001, update_buffers=True, priority=49)]
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10000, max_keep_ckpts=3))
+log_processor = dict(by_epoch=False)
+auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -1,0 +1,16 @@
+"""GLIPv2 as a plugin of MMDetection: importing it registers every component.
+
+Import this package before ``mmdet.models`` or ``mmdet.apis``: it checks the installed stack first and, where
+mmcv comes without compiled operations, provides them. Configs do that by
+``custom_imports = dict(imports=['glipv2_mmdet'])``.
+"""
+
+from .compat import apply_compat
+from .version import __version__
+
+apply_compat()
+
+# these two import mmdet's models, so they come after the repair above
+from . import datasets, models  # noqa: E402, F401
+
+__all__ = ['__version__']

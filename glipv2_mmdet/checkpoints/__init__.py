@@ -1,0 +1,22 @@
+"""Behind the converter scripts: names of foreign weights, and loading that accounts for every tensor."""
+from glipv2_mmdet.checkpoints.glip_names import (
+    CheckpointError,
+    Conversion,
+    Layout,
+    detect_layout,
+    to_ours,
+    to_source,
+)
+from glipv2_mmdet.checkpoints.load import (
+    LoadReport,
+    check_fits,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+    state_dict_of,
+)
+
+__all__ = [
+    'CheckpointError', 'Conversion', 'Layout', 'LoadReport', 'check_fits', 'detect_layout', 'load_weights',
+    'read_checkpoint', 'save_checkpoint', 'state_dict_of', 'to_ours', 'to_source',
+]

@@ -1,0 +1,23 @@
+"""What makes the OpenMMLab stack work on current versions; ``import glipv2_mmdet`` applies it once.
+
+Order matters: versions are checked before anything else of the stack is imported (hence the imports inside
+the function), and the stand-in for mmcv's compiled operations must be in place before the first ``import
+mmcv.ops``, which mmdet's models do while they load.
+"""
+from .versions import StackError, check_stack
+
+__all__ = ['StackError', 'apply_compat', 'check_stack']
+
+
+def apply_compat() -> None:
+    """Check the installed stack and repair what is known to be broken. A second call changes nothing.
+
+    Raises:
+        StackError: a package is missing, too old, or does not start; all problems are in one message.
+    """
+    check_stack()
+    from .mmcv_ops import provide_mmcv_ops
+    from .safe_load import allow_mmengine_checkpoints
+
+    provide_mmcv_ops()
+    allow_mmengine_checkpoints()

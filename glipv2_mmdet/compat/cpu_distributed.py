@@ -1,0 +1,47 @@
+"""Runs several processes on a machine without a GPU, with the same config and launcher as elsewhere.
+
+mmengine (0.10) selects a CUDA device before it starts the process group, whatever the backend, and hands
+the local rank to DistributedDataParallel as a device; both fail when the model lives on the CPU.
+
+Expiry: when mmengine chooses by the device of the model.
+"""
+from __future__ import annotations
+
+from datetime import timedelta
+
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+
+
+def use_cpu_where_no_gpu(cfg: Config) -> bool:
+    """Choose gloo and a wrapper for CPU modules when a distributed run sees no accelerator; edits ``cfg``.
+
+    Args:
+        cfg: a full config with ``launcher`` set. Everything else of it stays.
+
+    Returns:
+        True when the config was changed; then call :func:`start_cpu_group` before the runner is built.
+
+    Raises:
+        ValueError: a launcher other than 'pytorch', which mmengine can only start with GPUs.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or get_device() != 'cpu':
+        return False
+    if launcher != 'pytorch':
+        raise ValueError(f"Launcher is '{launcher}' and no GPU is visible; without one only 'pytorch' works. "
+                         'Use tools/dist_train.sh or tools/dist_test.sh, or give the job GPUs.')
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    # without one, the two values mmengine itself would pass
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    return True
+
+
+def start_cpu_group(cfg: Config) -> None:
+    """Join the processes of this run, by torchrun's variables; mmengine keeps a group that it finds."""
+    seconds = cfg.env_cfg.dist_cfg.get('timeout')
+    dist.init_process_group('gloo', timeout=timedelta(seconds=seconds) if seconds else None)

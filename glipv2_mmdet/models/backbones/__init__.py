@@ -1,0 +1,4 @@
+"""Image encoders."""
+from glipv2_mmdet.models.backbones.timm_swin import TimmSwin
+
+__all__ = ['TimmSwin']

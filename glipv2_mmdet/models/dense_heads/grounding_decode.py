@@ -1,0 +1,94 @@
+"""From raw head outputs to boxes with phrases: scores, best candidates, suppression.
+
+Boxes keep GLIP's "inclusive" right and bottom side until the very end, where one pixel is added.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.ops import batched_nms
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoderForGLIP
+from mmdet.models.utils import filter_scores_and_topk
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from glipv2_mmdet.structures import Candidates, GroundingOutputs
+from glipv2_mmdet.text import phrase_scores
+
+
+def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, phrase_map: Tensor,
+                      image_shape: Sequence[int], coder: DeltaXYWHBBoxCoderForGLIP, cfg: ConfigDict) -> Candidates:
+    """The best (anchor, phrase) pairs of every level of one image.
+
+    Args:
+        outputs: raw outputs of a batch.
+        image: which image of the batch.
+        anchors: (A, 4).
+        phrase_map: (K, T) bool, the words of each phrase.
+        image_shape: (H, W) of the image without its padding; boxes are clipped to it.
+        coder: box coder.
+        cfg: ``score_thr``, below which phrase scores do not count (before centerness), and ``nms_pre``, how many
+            pairs a level may keep.
+    """
+    scores, phrases, anchor_ids = [], [], []
+    start = 0
+    for size in outputs.level_sizes:
+        level = slice(start, start + size)
+        word_probs = outputs.word_logits[image, level].float().sigmoid()
+        level_scores, level_phrases, level_ids, _ = filter_scores_and_topk(
+            phrase_scores(word_probs, phrase_map), cfg.get('score_thr', 0), cfg.get('nms_pre', size))
+        centerness = outputs.centerness[image, level].float().sigmoid()
+        scores.append((level_scores * centerness[level_ids]).sqrt())
+        phrases.append(level_phrases)
+        anchor_ids.append(level_ids + start)
+        start += size
+    anchor_ids = torch.cat(anchor_ids)
+    boxes = coder.decode(anchors[anchor_ids], outputs.box_deltas[image, anchor_ids].float(), max_shape=image_shape)
+    return Candidates(boxes=boxes, scores=torch.cat(scores), phrases=torch.cat(phrases), anchors=anchor_ids)
+
+
+def merge_chunks(chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]]) -> Candidates:
+    """Join the candidates of several prompts of one image; phrases become positions in the full class list.
+
+    Args:
+        chunks: candidates per prompt.
+        phrase_ids: per prompt, the place of each of its phrases in the full list.
+    """
+    places = [torch.as_tensor(ids, dtype=torch.long, device=chunk.phrases.device)
+              for chunk, ids in zip(chunks, phrase_ids, strict=True)]
+    return Candidates(
+        boxes=torch.cat([chunk.boxes for chunk in chunks]), scores=torch.cat([chunk.scores for chunk in chunks]),
+        phrases=torch.cat([place[chunk.phrases] for chunk, place in zip(chunks, places, strict=True)]),
+        anchors=torch.cat([chunk.anchors for chunk in chunks]))
+
+
+def suppress(candidates: Candidates, scale_factor: Sequence[float] | None, cfg: ConfigDict) -> InstanceData:
+    """Final detections of one image, best first.
+
+    Args:
+        candidates: of all prompts of the image.
+        scale_factor: (w, h) input size over original size; boxes are returned in original pixels. None keeps
+            them in input pixels.
+        cfg: ``min_bbox_size``, ``nms`` (as in mmcv; suppression is per phrase) and ``max_per_img``.
+
+    Returns:
+        ``bboxes`` (R, 4) xyxy, ``scores`` (R,), ``labels`` (R,) places in the class list.
+    """
+    boxes = candidates.boxes
+    if scale_factor is not None:
+        boxes = boxes / boxes.new_tensor(scale_factor).repeat(2)
+    results = InstanceData(bboxes=boxes, scores=candidates.scores, labels=candidates.phrases)
+    if cfg.get('min_bbox_size', -1) >= 0:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        results = results[(sides > cfg.min_bbox_size).all(dim=1)]
+    if len(results) > 0:
+        detections, keep = batched_nms(results.bboxes, results.scores, results.labels, cfg.nms)
+        results = results[keep]
+        # soft NMS lowers scores
+        results.scores = detections[:, -1]
+        max_per_img = cfg.get('max_per_img', -1)
+        results = results[:max_per_img] if max_per_img >= 0 else results
+    results.bboxes = results.bboxes + results.bboxes.new_tensor([0, 0, 1, 1])
+    return results

@@ -1,0 +1,173 @@
+"""GLIPv2: images and prompts in, grounded boxes out. The whole flow on one screen."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, OptSampleList, SampleList
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from glipv2_mmdet.checkpoints import check_fits
+from glipv2_mmdet.structures import Candidates, GroundingOutputs
+from glipv2_mmdet.text import Prompt, PromptChunk, PromptError, chunk_prompt, parse_prompt, phrase_token_map
+
+
+@MODELS.register_module()
+class GLIPv2(BaseDetector):
+    """Grounded vision-language detector (Zhang et al., 2022).
+
+    Args:
+        backbone: image encoder, for example ``TimmSwin``.
+        language_model: text encoder, for example ``BertTextEncoder``.
+        neck: pyramid over the backbone's levels, mmdet's ``FPN``.
+        fusion: ``VLFusionDyHead``.
+        bbox_head: ``GroundingATSSHead``.
+        train_cfg: accepted as mmdet's detectors do; nothing in it is read.
+        test_cfg: settings of the head, and ``chunked_size``: at most so many class names per prompt (-1: as many
+            as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once.
+        data_preprocessor: mmdet's ``DetDataPreprocessor``.
+        init_cfg: as in mmengine.
+    """
+
+    def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.test_cfg = ConfigDict(test_cfg or {})
+        self.backbone = MODELS.build(backbone)
+        self.language_model = MODELS.build(language_model)
+        self.neck = MODELS.build(neck)
+        self.fusion = MODELS.build(fusion)
+        self.bbox_head = MODELS.build({**bbox_head, 'test_cfg': self.test_cfg})
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
+        return self.neck(self.backbone(batch_inputs))
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Training losses.
+
+        Args:
+            batch_inputs: (B, 3, H, W).
+            batch_data_samples: each with ``prompt`` in its meta information (``BuildPrompt`` puts it there) or a
+                class list in ``text``, and ground truth whose labels count the prompt's phrases.
+        """
+        prompts = [_training_prompt(sample) for sample in batch_data_samples]
+        text = self.language_model.encode(prompts)
+        fused = self.fusion(self.extract_feat(batch_inputs), text)
+        boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
+        positive_maps = [
+            self._positive_map(prompt, sample, num_words=text.mask.shape[1])
+            for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
+        return self.bbox_head.loss(fused, boxes, positive_maps)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """Detections for every prompt of every image, in ``pred_instances``.
+
+        Long class lists are split into prompts that the text encoder can read, for any batch size; the image is
+        encoded once for all of them.
+
+        Args:
+            batch_inputs: (B, 3, H, W).
+            batch_data_samples: each with ``text`` (class names, "a . b" or a caption) and, optionally,
+                ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP.
+            rescale: boxes in original pixels; otherwise in pixels of the network input.
+        """
+        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
+        chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
+        candidates = self._candidates(self.extract_feat(batch_inputs), chunks, batch_data_samples)
+        for sample, prompt, sample_chunks, sample_candidates in zip(batch_data_samples, prompts, chunks, candidates, strict=True):
+            sample.pred_instances = self.bbox_head.detections(
+                sample_candidates, [chunk.phrase_ids for chunk in sample_chunks],
+                sample.scale_factor if rescale else None)
+            _name_phrases(sample.pred_instances, prompt)
+        return batch_data_samples
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
+        """Raw head outputs for one prompt per image, without decoding."""
+        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
+        fused = self.fusion(self.extract_feat(batch_inputs), self.language_model.encode(prompts))
+        return self.bbox_head(fused)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
+        check_fits(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _candidates(self, levels: Sequence[Tensor], chunks: Sequence[Sequence[PromptChunk]],
+                    samples: SampleList) -> list[list[Candidates]]:
+        """Candidates per image and chunk; all (image, chunk) pairs pass through fusion in batches."""
+        pairs = [(image, chunk) for image, image_chunks in enumerate(chunks) for chunk in image_chunks]
+        batch_size = max(len(samples), self.test_cfg.get('prompts_per_batch', 8))
+        candidates: list[list[Candidates]] = [[] for _ in samples]
+        for start in range(0, len(pairs), batch_size):
+            images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
+            text = self.language_model.encode([chunk.prompt for chunk in batch_chunks])
+            fused = self.fusion(_take(levels, images), text)
+            phrase_maps = [
+                self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
+            results = self.bbox_head.candidates(
+                self.bbox_head(fused), phrase_maps, [samples[image].img_shape for image in images])
+            for image, result in zip(images, results, strict=True):
+                candidates[image].append(result)
+        return candidates
+
+    def _chunk(self, prompt: Prompt, sample: DetDataSample) -> list[PromptChunk]:
+        return chunk_prompt(prompt, self.language_model.tokenizer, self.test_cfg.get('chunked_size', -1),
+                            overrides=sample.get('caption_prompt', None))
+
+    def _phrase_map(self, prompt: Prompt, num_words: int) -> Tensor:
+        """(K, T) bool, on the host."""
+        return phrase_token_map(self.language_model.tokenizer(prompt), num_words)
+
+    def _positive_map(self, prompt: Prompt, sample: DetDataSample, num_words: int) -> Tensor:
+        """(G, T) bool: the words each ground-truth box stands for."""
+        labels = sample.gt_instances.labels
+        phrase_map = self._phrase_map(prompt, num_words).to(labels.device)
+        # a negative label would silently count from the end
+        unknown = [label for label in labels.tolist() if not 0 <= label < len(phrase_map)]
+        if unknown:
+            raise PromptError(
+                f'Label {unknown[0]} of image "{sample.get("img_path", "?")}" is not in its prompt, which has '
+                f'{len(phrase_map)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
+                'pipeline; it makes labels and prompt agree.')
+        return phrase_map[labels]
+
+
+def _training_prompt(sample: DetDataSample) -> Prompt:
+    prompt = sample.get('prompt', None)
+    return _inference_prompt(sample) if prompt is None else prompt
+
+
+def _inference_prompt(sample: DetDataSample) -> Prompt:
+    text = sample.get('text', None)
+    if text is None:
+        raise PromptError(
+            'GLIPv2 finds what a prompt names, and this image came without one. Pass text_prompt="cat . dog" to '
+            'inference_detector (with custom_entities=True), texts="cat . dog" to DetInferencer, or set '
+            'return_classes=True on the data set and list "text" in the meta_keys of PackDetInputs.')
+    return parse_prompt(
+        text, custom_entities=sample.get('custom_entities', False), overrides=sample.get('caption_prompt', None),
+        tokens_positive=sample.get('tokens_positive', None))
+
+
+def _take(levels: Sequence[Tensor], images: Sequence[int]) -> Sequence[Tensor]:
+    """Levels of the given images; the same tensors when these are all images in order."""
+    if list(images) == list(range(len(levels[0]))):
+        return levels
+    if len(set(images)) == 1:
+        return [level[images[0]].expand(len(images), -1, -1, -1) for level in levels]
+    rows = torch.tensor(images, device=levels[0].device)
+    return [level[rows] for level in levels]
+
+
+def _name_phrases(instances: InstanceData, prompt: Prompt) -> None:
+    """Put the phrase of each detection where mmdet's visualizer looks for it."""
+    names = prompt.names
+    instances.label_names = [names[label] for label in instances.labels.tolist()]

@@ -1,0 +1,98 @@
+"""BERT as the text encoder: prompts in, word features out."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from transformers import BertConfig, BertModel
+
+from glipv2_mmdet.structures import TextFeatures
+from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
+
+
+@MODELS.register_module()
+class BertTextEncoder(BaseModule):
+    """BERT (Devlin et al., 2019) without its pooler, and the tokenizer that belongs to it.
+
+    It is built from numbers alone: weights come with a checkpoint, nothing is ever downloaded.
+
+    Args:
+        config: ``BertConfig`` fields that differ from bert-base-uncased, or a folder with a ``config.json``.
+        vocab: see :class:`~glipv2_mmdet.text.PromptTokenizer`; the default vocabulary ships with the package.
+        max_tokens: longest prompt, special tokens included.
+        num_embedded_layers: how many last layers are averaged into ``embedded``. The public code divides that mean
+            by their number once more, and so does this.
+        grad_checkpointing: trade computing time for memory in training.
+        init_word_std: spread of the word embeddings that a run from scratch starts with; by default BERT's 0.02,
+            as small as that of the position embeddings. A short run learns to tell words apart sooner with more.
+        init_cfg: as in mmengine.
+
+    Raises:
+        ValueError: when the vocabulary has more entries than the embedding.
+    """
+
+    def __init__(self, config: dict | str | None = None, vocab: str = 'bert-base-uncased', max_tokens: int = 256,
+                 num_embedded_layers: int = 1, grad_checkpointing: bool = False,
+                 init_word_std: float | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        bert_config = _read_config(config)
+        self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
+        if self.tokenizer.vocab_size > bert_config.vocab_size:
+            raise ValueError(
+                f'Vocabulary "{vocab}" has {self.tokenizer.vocab_size} entries, the embedding of the text encoder '
+                f'{bert_config.vocab_size}. Set config.vocab_size to the size of the vocabulary.')
+        self.num_embedded_layers = num_embedded_layers
+        self.init_word_std = init_word_std
+        self.model = BertModel(bert_config, add_pooling_layer=False)
+        if grad_checkpointing:
+            self.model.gradient_checkpointing_enable()
+
+    def init_weights(self) -> None:
+        """Start values of a run from scratch; a checkpoint is loaded over them."""
+        super().init_weights()
+        if self.init_word_std is not None:
+            torch.nn.init.normal_(self.model.embeddings.word_embeddings.weight, std=self.init_word_std)
+
+    @property
+    def channels(self) -> int:
+        """Width of the word features."""
+        return self.model.config.hidden_size
+
+    def forward(self, tokens: TokenBatch) -> TextFeatures:
+        """Encode tokenised prompts, padded to the longest of the batch and no further."""
+        outputs = self.model(
+            input_ids=tokens.input_ids, attention_mask=tokens.mask.long() if tokens.has_padding else None,
+            output_hidden_states=self.num_embedded_layers > 1)
+        hidden = outputs.last_hidden_state
+        if self.num_embedded_layers > 1:
+            last_layers = torch.stack(outputs.hidden_states[-self.num_embedded_layers:])
+            embedded = last_layers.mean(dim=0) / self.num_embedded_layers
+        else:
+            embedded = hidden
+        if tokens.has_padding:
+            embedded = embedded * tokens.mask.unsqueeze(-1)
+        return TextFeatures(hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths)
+
+    def encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
+        """Tokenise and encode; each distinct text passes through the encoder once."""
+        distinct = list(dict.fromkeys(prompt.text for prompt in prompts))
+        first = {prompt.text: prompt for prompt in reversed(prompts)}
+        tokens = self.tokenizer.collate([self.tokenizer(first[text]) for text in distinct])
+        features = self(tokens.to(self.model.embeddings.word_embeddings.weight.device))
+        if len(distinct) == len(prompts):
+            return features
+        return features.select([distinct.index(prompt.text) for prompt in prompts])
+
+
+def _read_config(config: dict | str | None) -> BertConfig:
+    if config is None or isinstance(config, dict):
+        return BertConfig(**(config or {}))
+    path = Path(config)
+    if not (path / 'config.json').is_file():
+        raise FileNotFoundError(
+            f'"{config}" has no config.json. Give the folder of a BERT model on this machine, or a dict of '
+            'BertConfig fields such as dict(hidden_size=128, num_hidden_layers=2).')
+    return BertConfig.from_json_file(str(path / 'config.json'))

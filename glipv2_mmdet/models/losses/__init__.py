@@ -1,0 +1,5 @@
+"""The loss terms, one per file."""
+from glipv2_mmdet.models.losses.localization import LocalizationLoss, centerness_target
+from glipv2_mmdet.models.losses.region_word_focal import RegionWordFocalLoss
+
+__all__ = ['LocalizationLoss', 'RegionWordFocalLoss', 'centerness_target']

@@ -1,0 +1,46 @@
+"""What a text encoder says about a batch of prompts."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Encoded prompts, padded to the longest prompt of the batch.
+
+    Attributes:
+        hidden: (B, T, C) output of the last encoder layer; what fusion reads and rewrites.
+        embedded: (B, T, C) the same words before fusion, zero on padding; what scoring reads when fusion is off.
+        mask: (B, T) bool, True on real tokens.
+        lengths: real tokens of each prompt, known on the host, so that nothing has to ask the device
+            whether there is padding.
+    """
+    hidden: Tensor
+    embedded: Tensor
+    mask: Tensor
+    lengths: tuple[int, ...]
+
+    @property
+    def has_padding(self) -> bool:
+        return any(length < self.mask.shape[1] for length in self.lengths)
+
+    @property
+    def padding_aware_mask(self) -> Tensor | None:
+        """(B, T) mask, or None when every token is real and masking would be work for nothing."""
+        return self.mask if self.has_padding else None
+
+    def with_hidden(self, hidden: Tensor) -> TextFeatures:
+        """The same prompts after a layer changed ``hidden`` (B, T, C)."""
+        return replace(self, hidden=hidden)
+
+    def select(self, indices: Sequence[int]) -> TextFeatures:
+        """Rows ``indices`` of the batch, cut to the longest of them."""
+        lengths = tuple(self.lengths[i] for i in indices)
+        longest = max(lengths)
+        rows = self.mask.new_tensor(indices, dtype=int)
+        return TextFeatures(
+            hidden=self.hidden[rows, :longest], embedded=self.embedded[rows, :longest],
+            mask=self.mask[rows, :longest], lengths=lengths)

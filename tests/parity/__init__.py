@@ -1,0 +1,1 @@
+"""Comparison with the numbers of other implementations."""

@@ -1,0 +1,76 @@
+"""Trains from a config: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--cfg-options k=v ...].
+
+Takes the options of MMDetection's own script. Several processes or machines: tools/dist_train.sh and
+tools/slurm_train.sh.
+"""
+import argparse
+import os
+from pathlib import Path
+
+import glipv2_mmdet  # noqa: F401
+
+# isort: split
+# mmdet only now: the line above repairs what it stands on
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from glipv2_mmdet.compat.cpu_distributed import start_cpu_group, use_cpu_where_no_gpu
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a detector')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<config name>')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate from the base batch size of the config to the real one')
+    parser.add_argument('--resume', nargs='?', const='auto',
+                        help='continue from this checkpoint; without a value, from the last of the folder')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch's older launcher passes this; mmengine reads the environment variable
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """The config file with the command line laid over it. Raises ValueError when they do not fit."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(f'--auto-scale-lr was given, but {args.config} does not say for which '
+                             'batch size its learning rate is. Add auto_scale_lr = dict(base_batch_size=...) '
+                             'to it.')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    return cfg
+
+
+def main() -> None:
+    cfg = build_config(parse_args())
+    if use_cpu_where_no_gpu(cfg):
+        start_cpu_group(cfg)
+    setup_cache_size_limit_of_dynamo()
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
