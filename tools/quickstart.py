@@ -24,6 +24,8 @@ ZERO_SHOT_CONFIG = 'configs/glipv2/glipv2_nano_shapes_zero_shot.py'
 NUM_PROCESSES = 2
 NUM_PICTURES = 6
 SCORE_SHOWN = 0.3
+ENLARGED = 3     # scenes are small; labels painted at their own size would cover the shapes
+BOX_COLOURS = [(255, 0, 255), (0, 255, 255), (255, 140, 0), (140, 255, 60), (255, 90, 90), (120, 160, 255)]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -155,12 +157,15 @@ def draw_pictures(checkpoint: Path) -> list[Path]:
         image_file = DATA / 'images/zero_shot' / Path(file_name).name
         prompt = ' . '.join(names)
         result = inference_detector(model, str(image_file), text_prompt=prompt, custom_entities=True)
-        visualizer.dataset_meta = dict(classes=tuple(names), palette='random')
+        num_found = int((result.pred_instances.scores >= SCORE_SHOWN).sum())
+        image = mmcv.imread(str(image_file), channel_order='rgb')
+        height, width = image.shape[:2]
+        result.pred_instances.bboxes *= ENLARGED
+        visualizer.dataset_meta = dict(classes=tuple(names), palette=BOX_COLOURS[:len(names)])
         picture = OUTPUT / 'pictures' / f'{image_file.stem}.png'
         visualizer.add_datasample(
-            image_file.stem, mmcv.imread(str(image_file), channel_order='rgb'), result, draw_gt=False,
+            image_file.stem, mmcv.imresize(image, (width * ENLARGED, height * ENLARGED)), result, draw_gt=False,
             pred_score_thr=SCORE_SHOWN, out_file=str(picture))
-        num_found = int((result.pred_instances.scores >= SCORE_SHOWN).sum())
         print(f"[pictures] {picture}: '{prompt}', {num_found} boxes", flush=True)
         pictures.append(picture)
     return pictures

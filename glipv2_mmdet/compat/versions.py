@@ -19,8 +19,7 @@ from packaging.version import Version
 INSTALL_LINES = (
     'pip install torch torchvision        # both from the same index\n'
     "  pip install 'glipv2_mmdet[mm]'        # mmengine, mmcv-lite and mmdet, versions that fit each other\n"
-    'or, with the maintained forks:\n'
-    '  pip install onedl-mmengine onedl-mmcv onedl-mmdetection'
+    'or the maintained forks onedl-mmengine, onedl-mmcv and onedl-mmdetection, by their own instructions'
 )
 
 

@@ -34,7 +34,7 @@ HELD_OUT = (
 SEEN = tuple((c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT)
 TEXTURES = ('plain', 'striped', 'dotted', 'ringed')
 # Radius in scene pixels. The gaps keep the words 'small' and 'large' free of borderline cases.
-RADII = {'small': (20.0, 27.0), 'medium': (32.0, 41.0), 'large': (47.0, 57.0)}
+RADII = {'small': (15.0, 20.0), 'medium': (24.0, 30.0), 'large': (35.0, 42.0)}
 
 _SIDE = (160, 256)  # shortest and longest scene side, pixels
 _MAX_OBJECTS = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import BertConfig, BertModel
 
 from glipv2_mmdet.models.layers import BertFusionLayer
@@ -80,6 +81,16 @@ def test_dropout_acts_in_training_only(layer, words):
     assert torch.equal(layer(words), layer(words))
     layer.train()
     assert not torch.equal(layer(words), layer(words))
+
+
+def test_both_sub_layers_drop_before_their_residuals(layer, words, monkeypatch):
+    dropped = []
+    monkeypatch.setattr(F, 'dropout', lambda x, p, training: dropped.append((p, training)) or torch.zeros_like(x))
+    layer.train()
+    # with everything dropped only the two norms are left
+    expected = layer.ffn_norm(layer.attention_norm(words))
+    torch.testing.assert_close(layer(words), expected)
+    assert dropped == [(0.2, True)] * 2
 
 
 def test_width_must_divide_by_heads():

@@ -7,8 +7,13 @@ classes = ('raccoon', )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='GTBoxSubOne_GLIP'),  # the head's boxes end on their last pixel
+    dict(
+        type='RandomChoiceResize',
+        scales=[(256, 256), (288, 288), (320, 320), (352, 352)],
+        resize_type='Resize',
+        keep_ratio=True),
+    dict(type='RandomFlip_GLIP', prob=0.5),
     dict(type='CleanBoxes'),
     dict(type='BuildPrompt', sample=False),
     dict(

@@ -22,4 +22,4 @@ model = dict(
         text_heads=4,
         text_ffn_channels=192,
         dropout=0.0),
-    bbox_head=dict(channels=64, text_channels=96, init_log_scale=-1.0))
+    bbox_head=dict(channels=64, text_channels=96, init_log_scale=-3.0))

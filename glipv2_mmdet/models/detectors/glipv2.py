@@ -82,7 +82,8 @@ class GLIPv2(BaseDetector):
         prompts = [_inference_prompt(sample) for sample in batch_data_samples]
         chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         candidates = self._candidates(self.extract_feat(batch_inputs), chunks, batch_data_samples)
-        for sample, prompt, sample_chunks, sample_candidates in zip(batch_data_samples, prompts, chunks, candidates, strict=True):
+        for sample, prompt, sample_chunks, sample_candidates in zip(
+                batch_data_samples, prompts, chunks, candidates, strict=True):
             sample.pred_instances = self.bbox_head.detections(
                 sample_candidates, [chunk.phrase_ids for chunk in sample_chunks],
                 sample.scale_factor if rescale else None)
