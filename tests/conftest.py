@@ -9,6 +9,7 @@ import glipv2_mmdet  # noqa: F401  (before anything imports mmdet)
 
 # isort: split
 from mmdet.utils import register_all_modules
+from mmengine.registry import DefaultScope, init_default_scope
 
 from tests.shapes_fixture import shapes_dir  # noqa: F401  (a fixture for every test file)
 
@@ -19,6 +20,13 @@ def pytest_configure() -> None:
     # tests are many and small; more threads than cores only slow them down
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
     register_all_modules(init_default_scope=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    # a test that builds a Runner leaves the Runner's scope behind, where no name of mmdet is found
+    if DefaultScope.get_current_instance().scope_name != 'mmdet':
+        init_default_scope('mmdet')
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,6 @@
 # Fine-tunes the quickstart checkpoint on real photos of raccoons (COCO json; see the data base for the layout):
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_raccoon.py 2
-#   bash tools/dist_test.sh configs/glipv2/glipv2_nano_raccoon.py work_dirs/glipv2_nano_raccoon/iter_400.pth 2 --show-dir pictures
+#   bash tools/dist_test.sh configs/glipv2/glipv2_nano_raccoon.py CHECKPOINT 2 --show-dir pictures
 _base_ = [
     '../_base_/models/glipv2_nano.py', '../_base_/datasets/raccoon.py', '../_base_/schedules/nano.py',
     '../_base_/runtime.py'

@@ -104,7 +104,7 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], allow_missi
         raise CheckpointError(
             f'This checkpoint does not fit {type(model).__name__}:\n{listing}\nUse the config it was trained '
             'with, or excuse tensors by name (allow_missing, allow_unexpected).')
-    model.load_state_dict({name: state_dict[name] for name in loaded}, strict=True)
+    model.load_state_dict({name: state_dict[name] for name in loaded}, strict=False)
     print_log(f'Loaded {len(loaded)} tensors; {len(missing)} of the model kept their values, '
               f'{len(unexpected)} of the checkpoint were left out.', logger='current')
     return LoadReport(tuple(loaded), tuple(missing), tuple(unexpected))

@@ -62,7 +62,7 @@ def test_equals_berts_own_layer(layer, words):
         f'encoder.layer.0.{NAMES[name.split(".")[0]]}.{name.split(".")[1]}': value
         for name, value in layer.state_dict().items()
     }
-    missing, unexpected = bert.load_state_dict(state, strict=True)
+    missing, unexpected = bert.load_state_dict(state, strict=False)
     assert not unexpected and all(name.startswith('embeddings') for name in missing)
     with torch.no_grad():
         embedded = bert.embeddings(inputs_embeds=words)

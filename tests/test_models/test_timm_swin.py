@@ -27,7 +27,7 @@ def test_equals_mmdets_swin(backbone, size):
     images = torch.randn(2, 3, *size)
     peer = SwinTransformer(embed_dims=24, out_indices=(1, 2, 3), **SIZES)
     peer.eval()  # returns nothing
-    missing, unexpected = peer.load_state_dict(to_mmdet(backbone.state_dict()), strict=True)
+    missing, unexpected = peer.load_state_dict(to_mmdet(backbone.state_dict()), strict=False)
     assert not unexpected and all('relative_position_index' in name for name in missing)
     with torch.no_grad():
         levels, expected = backbone(images), peer(images)
