@@ -260,5 +260,4 @@ def test_two_processes_train_and_test_on_cpu(tiny_options, tmp_path):
                '--out', tmp_path / 'predictions.pkl', *tiny_options], **hidden)
     assert 'coco/bbox_mAP' in log
     assert (tmp_path / 'predictions.pkl').stat().st_size > 0
-    metrics, = (tmp_path / 'test').glob('*/*.json')
-    assert 0 <= json.loads(metrics.read_text())['coco/bbox_mAP'] <= 1
+    assert 0 <= load_tool('quickstart').read_metrics(tmp_path / 'test')['coco/bbox_mAP'] <= 1

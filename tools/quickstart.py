@@ -116,11 +116,19 @@ def run_step(name: str, command: list[str | Path | int]) -> None:
 
 def read_scores(work_dir: Path) -> tuple[float, float]:
     """Box AP and AP50 of the evaluation that wrote into ``work_dir``."""
-    metrics_file, = work_dir.glob('*/*.json')
-    metrics = json.loads(metrics_file.read_text())
+    metrics = read_metrics(work_dir)
     found = {key.rsplit('/', 1)[-1]: value for key, value in metrics.items()}
     # COCO's metric reports nothing at all when there was not a single box
     return found.get('bbox_mAP', 0.0), found.get('bbox_mAP_50', 0.0)
+
+
+def read_metrics(work_dir: Path) -> dict[str, float]:
+    """What an evaluation wrote into ``work_dir``.
+
+    mmengine lets every process write the same file; the longer text of the other one may stick out behind.
+    """
+    metrics_file, = work_dir.glob('*/*.json')
+    return json.JSONDecoder().raw_decode(metrics_file.read_text())[0]
 
 
 def count_images(split: str) -> int:

@@ -56,6 +56,7 @@ def test_embedded_is_the_mean_of_the_last_layers_divided_once_more(encoder):
 def test_gradient_checkpointing_changes_no_gradient(encoder):
     saving = BertTextEncoder(config=CONFIG, grad_checkpointing=True)
     saving.load_state_dict(encoder.state_dict())
+    assert saving.model.is_gradient_checkpointing and not encoder.model.is_gradient_checkpointing
     for module in saving.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -13,7 +13,7 @@ from glipv2_mmdet.models.dense_heads import GroundingATSSHead, grounding_atss_he
 from glipv2_mmdet.models.layers.levels import join_levels
 from glipv2_mmdet.structures import FusedFeatures, GroundingTargets
 from tests.reference.losses import plain_focal
-from tests.test_models.nano import CHANNELS, TEXT_CHANNELS, fused_features, pyramid
+from tests.test_models.nano import CHANNELS, TEXT_CHANNELS, fused_features
 
 BOXES = [
     torch.tensor([[4.0, 6.0, 60.0, 58.0], [30.0, 8.0, 70.0, 62.0]]),
@@ -202,7 +202,3 @@ def test_mixed_precision_stays_close(head):
             losses = head.loss(fused, BOXES, MAPS)
     assert (mixed.word_logits.float() - exact.word_logits).abs().max() < 0.05 * exact.word_logits.abs().max()
     assert all(math.isfinite(value) for value in losses.values())
-
-
-def test_pyramid_helper_has_the_sizes_the_tests_count_on():
-    assert [tuple(level.shape[-2:]) for level in pyramid()] == [(8, 9), (4, 5), (2, 3), (1, 2), (1, 1)]
