@@ -1,4 +1,4 @@
-# A laptop-sized schedule: a few hundred steps, one cycle, averaged weights.
+# A laptop-sized schedule: about a thousand steps, one cycle, averaged weights.
 max_iters = 1300
 base_lr = 1e-3
 

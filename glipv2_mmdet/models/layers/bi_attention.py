@@ -22,7 +22,7 @@ from torch import Tensor, nn
 MAX_SCORE = 50000
 #: Scores to hold at once; beyond that, heads go through in groups, which changes nothing but the memory they
 #: wander through. On a CPU blocks of this size (16 MB) are recycled, larger ones are fetched page by page
-#: every time: at 6400 positions and 256 words, inference takes 0.23 s in groups and 0.30 s at once.
+#: every time.
 SCORES_AT_ONCE = 2 ** 22
 
 
