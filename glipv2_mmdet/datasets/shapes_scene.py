@@ -33,14 +33,14 @@ HELD_OUT = (
 )
 SEEN = tuple((c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT)
 TEXTURES = ('plain', 'striped', 'dotted', 'ringed')
-# Radius in scene pixels. The gaps keep the words 'small' and 'large' free of borderline cases.
-RADII = {'small': (15.0, 20.0), 'medium': (24.0, 30.0), 'large': (35.0, 42.0)}
+# Radius in a scene of 160 px, growing with the scene. The gaps keep 'small' and 'large' free of borderline cases.
+RADII = {'small': (16.0, 20.0), 'medium': (25.0, 30.0), 'large': (36.0, 42.0)}
 
 _SIDE = (160, 256)  # shortest and longest scene side, pixels
-_MAX_OBJECTS = 5
+_MAX_OBJECTS = 4
 _SUPERSAMPLING = 4  # outlines are filled at this multiple, then averaged down
 _REACH = 1.15  # furthest outline point from the centre, in radii
-_MAX_TURN = {'circle': 0.0, 'square': 12.0, 'triangle': 180.0, 'star': 180.0, 'cross': 20.0, 'diamond': 15.0}
+_MAX_TURN = {'circle': 0.0, 'square': 12.0, 'triangle': 25.0, 'star': 20.0, 'cross': 15.0, 'diamond': 12.0}
 _MIN_VISIBLE_CROWDED = 0.55  # above the promised half: masks are counted in whole pixels
 _MIN_VISIBLE = 0.95
 
@@ -84,6 +84,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     """
     rng = scene_rng(seed, split, index)
     height, width = (int(v) for v in rng.integers(_SIDE[0], _SIDE[1] + 1, size=2))
+    unit = (height + width) / (2 * _SIDE[0])
     canvas = _draw_background(rng, height, width)
     min_visible = _MIN_VISIBLE_CROWDED if rng.random() < 0.35 else _MIN_VISIBLE
     drawn: list[tuple[tuple[str, str, str, str], np.ndarray]] = []
@@ -92,7 +93,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
         colour, shape = _choose_pair(rng, split, [look[:2] for look, _ in drawn])
         size = str(rng.choice(list(RADII), p=(0.3, 0.4, 0.3)))
         texture = str(rng.choice(TEXTURES, p=(0.4, 0.2, 0.2, 0.2)))
-        paint, alpha = _draw_object(rng, colour, shape, rng.uniform(*RADII[size]), texture)
+        paint, alpha = _draw_object(rng, colour, shape, rng.uniform(*RADII[size]) * unit, texture)
         corner = _find_place(rng, owner, alpha >= 0.5, [mask for _, mask in drawn], min_visible)
         if corner is None:
             continue
@@ -212,7 +213,7 @@ def _draw_object(
     angle = rng.uniform(0, np.pi)
     pattern = _texture_pattern(texture, grid, depth, radius, angle)
     rim = np.clip(1.6 - depth, 0, 1)  # thin dark edge: parts equal colours where objects overlap
-    dark = np.maximum(0.42 * pattern, 0.4 * rim)
+    dark = np.maximum(0.3 * pattern, 0.4 * rim)
     light = 1.0 + 0.1 * (grid @ [np.cos(angle), np.sin(angle)]) / radius  # soft shading
     paint = (np.array(COLOURS[colour]) + rng.uniform(-10, 10, size=3)) * ((1 - dark) * light)[..., None]
     return np.clip(paint, 0, 255), alpha
