@@ -12,6 +12,8 @@ from glipv2_mmdet.models.layers.levels import join_levels, split_levels
 from glipv2_mmdet.models.losses import InterImageContrast, RegionWordFocalLoss
 from glipv2_mmdet.models.losses.inter_image_contrast import multi_positive_cross_entropy
 from glipv2_mmdet.models.losses.label_propagation import NO_CATEGORY, RegionWordLabels, positive_pairs
+from glipv2_mmdet.models.task_heads import MLMHead
+from glipv2_mmdet.text import MaskedTokens
 from tests.parity.compare import OPERATIONS, Comparison
 from tests.parity.fixtures import Arrays, Case, seeded_weights
 
@@ -137,6 +139,26 @@ def compare_inter_image_contrast(arrays: Arrays, weights: dict[str, dict[str, Te
     arrays.used.update(('atss_num_pos', 'num_selected', 'selected_anchor'))
 
 
+def compare_mlm_head(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:
+    """The reference's own decoder stands in for the encoder's word embeddings."""
+    settings, module = arrays.info['settings'], weights['module']
+    head = MLMHead(settings['hidden_size'], settings['vocab_size'])
+    with torch.no_grad():
+        for ours, theirs in (('dense', 'transform.dense'), ('norm', 'transform.LayerNorm')):
+            for kind in ('weight', 'bias'):
+                getattr(getattr(head, ours), kind).copy_(module[f'{theirs}.{kind}'])
+        head.bias.copy_(module['bias'])
+    hidden = arrays.tensor('hidden').requires_grad_()
+    result.relative('logits', head(hidden, module['decoder.weight']), arrays['logits'], OPERATIONS)
+    labels = arrays.tensor('labels').flatten()
+    positions = (labels != -100).nonzero().squeeze(1)
+    # the tokens themselves do not matter here: the reference was given hidden states
+    loss = head.loss(hidden, MaskedTokens(None, positions, labels[positions]), module['decoder.weight'])
+    loss.backward()
+    result.relative('loss_mlm', loss, arrays['loss_mlm'], OPERATIONS)
+    result.relative('grad_hidden', hidden.grad, arrays['grad_hidden'], OPERATIONS)
+
+
 def _region_word_labels(arrays: Arrays, region_mask: Tensor, word_mask: Tensor) -> RegionWordLabels:
     """The fixture's class numbers as categories: markers for captions, padding and no class are negative there."""
     num_images = len(region_mask)
@@ -162,4 +184,5 @@ COMPONENTS = {
     'bi_attention': compare_bi_attention,
     'token_losses': compare_token_losses,
     'shallow_contrastive': compare_inter_image_contrast,
+    'mlm_head': compare_mlm_head,
 }
