@@ -8,8 +8,7 @@ The model of configs/glipv2/glipv2_t_pretrain.py at full width takes forward and
 loss alone takes forward and backward on the very features of that step. Both alternate, so that a busy machine slows
 both; the share is the median over the repetitions of loss time over step time of the *same* repetition. Regions and
 words of other ranks are copies of the own ones: their arithmetic is timed, sending them is not. Images are far smaller
-than in training (480 to 800 pixels), which makes the step cheaper and the share larger than it is there. Needs about
-10 GB of memory.
+than in training (480 to 800 pixels), which makes the step cheaper and the share larger than it is there.
 """
 
 from __future__ import annotations
