@@ -103,15 +103,16 @@ def test_images_without_boxes_hide_no_word_and_train(images):
     assert [name for name, parameter in detector.named_parameters() if parameter.grad is None] == []
 
 
-def test_inter_image_loss_reads_features_before_fusion(images):
-    detector = detector_with(inter=True)
+def test_inter_image_loss_reads_features_before_fusion_and_mlm_those_after_it(images):
+    detector = detector_with(inter=True, mlm=True, mask_probability=1.0, mask_share=1.0)
     before = detector.loss(images, samples())
     with torch.no_grad():
         for parameter in detector.fusion.parameters():
             parameter.mul_(1.5)
     after = detector.loss(images, samples())
     assert torch.equal(before['loss_inter'], after['loss_inter'])
-    assert not torch.equal(before['loss_cls'], after['loss_cls'])
+    for name in ('loss_cls', 'loss_mlm'):
+        assert not torch.equal(before[name], after[name])
 
 
 def test_predictions_are_those_of_the_detector_without_losses(images):
