@@ -35,6 +35,36 @@ def test_a_config_builds_its_model(path):
     assert sum(parameter.numel() for parameter in model.parameters()) > 1e5
 
 
+#: Row of the paper's ablation (table 4) -> which losses are on: localisation with region-word loss, inter-image, MLM.
+ABLATION = dict(
+    none=(True, False, False), mlm=(False, False, True), loc_intra=(True, False, False),
+    loc_intra_mlm=(True, False, True), loc_intra_inter=(True, True, False), all=(True, True, True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('row', ABLATION)
+def test_an_ablation_row_has_the_losses_of_its_name(row):
+    config = Config.fromfile(CONFIGS / 'glipv2' / 'ablation' / f'{row}.py')
+    model = MODELS.build(config.model)
+    sample = _sample(['red circle', 'cat'], [[20, 30, 90, 100]], [0], (128, 128))
+    losses = model.loss(torch.randn(1, 3, 128, 128), [sample])
+    grounding, inter, mlm = ABLATION[row]
+    assert all((losses[name] > 0) == grounding for name in ('loss_cls', 'loss_bbox', 'loss_centerness'))
+    assert ('loss_inter' in losses, 'loss_mlm' in losses) == (inter, mlm)
+    assert (config.train_cfg.max_iters == 1) == (row == 'none')
+
+
+def test_ablation_rows_are_those_that_ship():
+    assert {path.stem for path in (CONFIGS / 'glipv2' / 'ablation').glob('*.py')} == set(ABLATION)
+
+
+def test_stage_two_drops_masked_language_modelling_only():
+    first, second = (
+        Config.fromfile(CONFIGS / 'glipv2' / f'glipv2_t_pretrain{stage}.py').model for stage in ('', '_stage2'))
+    assert first.pop('mlm_head').type == 'MLMHead' and second.pop('mlm_head') is None
+    assert first == second and first.inter_loss.type == 'InterImageContrast'
+
+
 def _sample(names, boxes, labels, shape):
     sample = DetDataSample(metainfo=dict(prompt=prompt_from_classes(names), img_shape=shape))
     sample.gt_instances = InstanceData(

@@ -1,4 +1,4 @@
-# GLIPv2-T from ImageNet Swin-T and BERT weights, or from a converted GLIP-T checkpoint (set load_from):
+# GLIPv2-T with all losses, from ImageNet Swin-T and BERT weights or a converted GLIP-T checkpoint (set load_from):
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_pretrain.py 8
 # The paper trains on 32 GPUs x 2 images for 330,000 steps; with fewer GPUs keep 64 images a step by accumulating.
 _base_ = [
@@ -8,7 +8,10 @@ _base_ = [
 
 model = dict(
     backbone=dict(grad_checkpointing=True),
-    fusion=dict(grad_checkpointing=True))
+    fusion=dict(grad_checkpointing=True),
+    # every weight is 1 in the paper
+    inter_loss=dict(type='InterImageContrast', channels=256, text_channels=768),
+    mlm_head=dict(type='MLMHead', text_channels=768))
 
 # EMA 0.999 at the tiny scale, buffers by the same rule
 custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.001, update_buffers=True, priority=49)]

@@ -36,6 +36,8 @@ class GroundingTargets:
         positive: (P,) indices into the B * A anchors that answer for a box with at least one word.
         boxes: (P, 4) their ground-truth boxes, xyxy in input pixels.
         anchors: (P, 4) their anchors, xyxy with inclusive right and bottom side.
+        box_ids: (P,) which ground-truth box of its image each of them answers for.
+        num_positive: per image, how many of the P are its own; they stand in image order.
         num_assigned: per image, the anchors that answer for any box, with words or without.
         assigned: per image, the anchors' indices (P_b,) and their boxes' indices (P_b,), words or not.
     """
@@ -43,6 +45,8 @@ class GroundingTargets:
     positive: Tensor
     boxes: Tensor
     anchors: Tensor
+    box_ids: Tensor
+    num_positive: tuple[int, ...]
     num_assigned: tuple[int, ...]
     assigned: tuple[tuple[Tensor, Tensor], ...]
 

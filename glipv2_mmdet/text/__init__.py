@@ -1,5 +1,6 @@
-"""Everything that is true of words, without a network: prompts, tokens, positive maps, chunks, negatives."""
+"""Everything that is true of words, without a network: prompts, tokens, positive maps, chunks, negatives, masks."""
 from .chunking import PromptChunk, chunk_prompt
+from .masking import MaskedTokens, StepGenerators, mask_tokens, maskable_tokens
 from .negatives import sample_prompt_classes
 from .noun_phrases import find_noun_phrases
 from .positive_map import phrase_scores, phrase_token_map
@@ -15,7 +16,8 @@ from .prompt import (
 from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 
 __all__ = [
-    'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'TokenBatch', 'TokenizedPrompt',
-    'chunk_prompt', 'clean_class_name', 'find_noun_phrases', 'parse_prompt', 'phrase_scores',
-    'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes', 'sample_prompt_classes'
+    'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'StepGenerators', 'TokenBatch',
+    'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'find_noun_phrases', 'mask_tokens', 'maskable_tokens',
+    'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes',
+    'sample_prompt_classes'
 ]

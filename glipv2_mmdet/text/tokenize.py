@@ -102,6 +102,7 @@ class PromptTokenizer:
         # Tokenizers without a padding token (GPT type) can pad with anything: padding is masked everywhere.
         self.pad_id: int = pad_id if pad_id is not None else 0
         self.mask_id: int | None = self.tokenizer.mask_token_id
+        self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
 

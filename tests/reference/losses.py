@@ -30,3 +30,14 @@ def plain_giou(box: Tensor, other: Tensor) -> float:
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - overlap
     hull = (max(x2, u2) - min(x1, u1)) * (max(y2, v2) - min(y1, v1))
     return overlap / union - (hull - union) / hull
+
+
+def plain_contrast(similarities: list[list[float]], positive: list[list[int]]) -> float:
+    """Cross entropy of every row, its target spread evenly over the row's positives (GLIPv2, section 3.1)."""
+    total = 0.0
+    for row, marks in zip(similarities, positive, strict=True):
+        if any(marks):
+            log_sum = math.log(sum(math.exp(value) for value in row))
+            chosen = [log_sum - value for value, mark in zip(row, marks, strict=True) if mark]
+            total += sum(chosen) / len(chosen)
+    return total

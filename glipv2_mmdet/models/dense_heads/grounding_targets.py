@@ -31,19 +31,21 @@ def assign_targets(assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequenc
     inclusive = torch.cat((anchors[:, :2], anchors[:, 2:] - 1), dim=1)
     num_words = positive_maps[0].shape[1]
     word_targets = anchors.new_zeros(len(gt_boxes), len(anchors), num_words)
-    assigned, positive, boxes = [], [], []
+    assigned, positive, positive_boxes, boxes = [], [], [], []
     for i, (image_boxes, positive_map) in enumerate(zip(gt_boxes, positive_maps, strict=True)):
         anchor_ids, box_ids = _assign_image(assigner, inclusive, level_sizes, image_boxes)
         word_targets[i, anchor_ids] = positive_map[box_ids].to(word_targets.dtype)
+        assigned.append((anchor_ids, box_ids))
         with_words = positive_map.any(dim=1)[box_ids]
         positive.append(anchor_ids[with_words] + i * len(anchors))
-        boxes.append(image_boxes[box_ids[with_words]])
-        assigned.append((anchor_ids, box_ids))
+        positive_boxes.append(box_ids[with_words])
+        boxes.append(image_boxes[positive_boxes[-1]])
+    num_positive = tuple(len(ids) for ids in positive)
     positive = torch.cat(positive)
     return GroundingTargets(
         word_targets=word_targets, positive=positive, boxes=torch.cat(boxes),
-        anchors=inclusive[positive % len(anchors)], num_assigned=tuple(len(ids) for ids, _ in assigned),
-        assigned=tuple(assigned))
+        anchors=inclusive[positive % len(anchors)], box_ids=torch.cat(positive_boxes), num_positive=num_positive,
+        num_assigned=tuple(len(ids) for ids, _ in assigned), assigned=tuple(assigned))
 
 
 def _assign_image(assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequence[int],

@@ -28,6 +28,8 @@ class GLIPv2(BaseDetector):
         neck: pyramid over the backbone's levels, mmdet's ``FPN``.
         fusion: ``VLFusionDyHead``.
         bbox_head: ``GroundingATSSHead``.
+        inter_loss: ``InterImageContrast`` adds ``loss_inter``; without it there is none.
+        mlm_head: ``MLMHead`` hides words of training prompts and adds ``loss_mlm``; without it nothing is hidden.
         train_cfg: accepted as mmdet's detectors do; nothing in it is read.
         test_cfg: settings of the head, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once.
@@ -36,7 +38,8 @@ class GLIPv2(BaseDetector):
     """
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
-                 train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 inter_loss: dict | None = None, mlm_head: dict | None = None, train_cfg: dict | None = None,
+                 test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.test_cfg = ConfigDict(test_cfg or {})
@@ -45,6 +48,8 @@ class GLIPv2(BaseDetector):
         self.neck = MODELS.build(neck)
         self.fusion = MODELS.build(fusion)
         self.bbox_head = MODELS.build({**bbox_head, 'test_cfg': self.test_cfg})
+        self.inter_loss = MODELS.build(inter_loss) if inter_loss else None
+        self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
@@ -59,13 +64,27 @@ class GLIPv2(BaseDetector):
                 class list in ``text``, and ground truth whose labels count the prompt's phrases.
         """
         prompts = [_training_prompt(sample) for sample in batch_data_samples]
-        text = self.language_model.encode(prompts)
-        fused = self.fusion(self.extract_feat(batch_inputs), text)
+        labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
+        tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
+        masked = None if self.mlm_head is None else self.mlm_head.mask(
+            tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
+        # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
+        text = self.language_model.encode(prompts) if masked is None else self.language_model(masked.tokens)
+        levels = self.extract_feat(batch_inputs)
+        fused = self.fusion(levels, text)
+
+        outputs = self.bbox_head(fused)
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
         positive_maps = [
-            self._positive_map(prompt, sample, num_words=text.mask.shape[1])
-            for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
-        return self.bbox_head.loss(fused, boxes, positive_maps)
+            phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
+            for item, box_labels in zip(tokenized, labels, strict=True)]
+        targets = self.bbox_head.assign(outputs, boxes, positive_maps)
+        losses = self.bbox_head.loss_from_outputs(outputs, targets, text.padding_aware_mask)
+        if self.inter_loss is not None:
+            losses['loss_inter'] = self.inter_loss(levels, text, targets, tokenized, labels)
+        if self.mlm_head is not None:
+            losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
+        return losses
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """Detections for every prompt of every image, in ``pred_instances``.
@@ -127,18 +146,18 @@ class GLIPv2(BaseDetector):
         """(K, T) bool, on the host."""
         return phrase_token_map(self.language_model.tokenizer(prompt), num_words)
 
-    def _positive_map(self, prompt: Prompt, sample: DetDataSample, num_words: int) -> Tensor:
-        """(G, T) bool: the words each ground-truth box stands for."""
-        labels = sample.gt_instances.labels
-        phrase_map = self._phrase_map(prompt, num_words).to(labels.device)
-        # a negative label would silently count from the end
-        unknown = [label for label in labels.tolist() if not 0 <= label < len(phrase_map)]
-        if unknown:
-            raise PromptError(
-                f'Label {unknown[0]} of image "{sample.get("img_path", "?")}" is not in its prompt, which has '
-                f'{len(phrase_map)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
-                'pipeline; it makes labels and prompt agree.')
-        return phrase_map[labels]
+
+def _checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
+    """The phrase of each ground-truth box, on the host."""
+    labels = sample.gt_instances.labels.tolist()
+    # a negative label would silently count from the end
+    unknown = [label for label in labels if not 0 <= label < len(prompt.phrases)]
+    if unknown:
+        raise PromptError(
+            f'Label {unknown[0]} of image "{sample.get("img_path", "?")}" is not in its prompt, which has '
+            f'{len(prompt.phrases)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
+            'pipeline; it makes labels and prompt agree.')
+    return labels
 
 
 def _training_prompt(sample: DetDataSample) -> Prompt:

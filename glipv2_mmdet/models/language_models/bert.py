@@ -66,6 +66,11 @@ class BertTextEncoder(BaseModule):
         """Width of the word features."""
         return self.model.config.hidden_size
 
+    @property
+    def word_embeddings(self) -> torch.Tensor:
+        """(V, C) table that the MLM head decodes with."""
+        return self.model.get_input_embeddings().weight
+
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Encode tokenised prompts, padded to the longest of the batch and no further."""
         outputs = self.model(

@@ -1,0 +1,17 @@
+# GLIPv2-T, second stage: the first stage's weights, without masked language modelling, on detection and gold grounding
+# data only:
+#   bash tools/dist_train.sh configs/glipv2/glipv2_t_pretrain_stage2.py 8
+# 300,000 more steps are the paper's; it does not say the rates of this stage, those of the first are used.
+_base_ = './glipv2_t_pretrain.py'
+
+load_from = 'work_dirs/glipv2_t_pretrain/iter_330000.pth'
+
+# no word is hidden here, so the model sees prompts as inference will show them
+model = dict(mlm_head=None)
+
+max_iters = 300000
+train_cfg = dict(max_iters=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=2000),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[201000, 267000], gamma=0.1),
+]
