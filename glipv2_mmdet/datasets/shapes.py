@@ -27,7 +27,7 @@ from pycocotools import mask as coco_mask
 from .shapes_scene import COLOURS, HELD_OUT, SEEN, SHAPES, SPLITS, Scene, draw_scene, scene_rng
 from .shapes_text import Description, make_captions, make_grounding, make_questions, make_referring
 
-GENERATOR_VERSION = 5  # raise it whenever the same arguments give other files
+GENERATOR_VERSION = 6  # raise it whenever the same arguments give other files
 JPEG_QUALITY = 92
 # Category id = position + 1: 1-30 are the seen pairs, 31-36 the held-out ones.
 CATEGORIES = tuple(f'{colour} {shape}' for colour, shape in SEEN + HELD_OUT)

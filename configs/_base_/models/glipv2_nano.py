@@ -24,4 +24,9 @@ model = dict(
         text_heads=4,
         text_ffn_channels=192,
         dropout=0.0),
-    bbox_head=dict(channels=64, text_channels=96, init_log_scale=-1.0))
+    bbox_head=dict(
+        channels=64,
+        text_channels=96,
+        init_log_scale=-1.0,
+        # one shared block serves words and boxes; from scratch, words alone would shape it
+        loss_box=dict(type='LocalizationLoss', giou_weight=3.0)))
