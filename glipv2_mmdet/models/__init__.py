@@ -3,10 +3,11 @@ from glipv2_mmdet.models.backbones import TimmSwin
 from glipv2_mmdet.models.dense_heads import GroundingATSSHead
 from glipv2_mmdet.models.detectors import GLIPv2
 from glipv2_mmdet.models.language_models import BertTextEncoder
-from glipv2_mmdet.models.losses import LocalizationLoss, RegionWordFocalLoss
+from glipv2_mmdet.models.losses import LocalizationLoss, MaskLoss, RegionWordFocalLoss
+from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.necks import VLFusionDyHead
 
 __all__ = [
-    'BertTextEncoder', 'GLIPv2', 'GroundingATSSHead', 'LocalizationLoss', 'RegionWordFocalLoss', 'TimmSwin',
-    'VLFusionDyHead'
+    'BertTextEncoder', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead', 'LocalizationLoss', 'MaskLoss',
+    'RegionWordFocalLoss', 'TimmSwin', 'VLFusionDyHead'
 ]
