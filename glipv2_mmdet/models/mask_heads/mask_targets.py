@@ -37,7 +37,7 @@ def assign_mask_targets(proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor],
     boxes, objects, word_maps, masks = [], [], [], []
     for image_proposals, image_boxes, image_masks, positive_map in zip(
             proposals, gt_boxes, gt_masks, positive_maps, strict=True):
-        with_mask = image_masks.masks.reshape(len(image_boxes), -1).any(axis=1)
+        with_mask = image_masks.masks.any(axis=(1, 2))
         usable = torch.from_numpy(with_mask).to(image_boxes.device) & positive_map.any(dim=1)
         # the last pixel belongs to the box, so its edge is one further
         edges = image_boxes[usable] + image_boxes.new_tensor([0, 0, 1, 1])
