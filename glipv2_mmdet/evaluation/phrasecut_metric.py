@@ -49,12 +49,9 @@ class PhraseCutMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keeps (intersection, union, number of objects) of every phrase."""
         for sample in data_samples:
-            shape = tuple(sample['ori_shape'][:2])
-            instances = sample['instances']
-            expected = union([_draw(instance['mask'], shape) for instance in instances], shape)
-            predicted = self._predicted(sample, shape)
+            expected, predicted = self.masks(sample)
             self.results.append((
-                int((expected & predicted).sum()), int((expected | predicted).sum()), len(instances)))
+                int((expected & predicted).sum()), int((expected | predicted).sum()), len(sample['instances'])))
 
     def compute_metrics(self, results: list[tuple[int, int, int]]) -> dict[str, float]:
         """All figures, as fractions."""
@@ -67,8 +64,10 @@ class PhraseCutMetric(BaseMetric):
                 figures[name] = float(ious[chosen].mean())
         return figures
 
-    def _predicted(self, sample: dict, shape: tuple[int, int]) -> np.ndarray:
-        """(H, W) bool: the union of the masks that count."""
+    def masks(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
+        """What a phrase means and what was found for it: two (H, W) bool of the size of the picture."""
+        shape = tuple(sample['ori_shape'][:2])
+        expected = union([_draw(instance['mask'], shape) for instance in sample['instances']], shape)
         found = sample['pred_instances']
         if 'masks' not in found:
             raise ValueError(
@@ -78,7 +77,7 @@ class PhraseCutMetric(BaseMetric):
         chosen = np.flatnonzero(scores > self.score_thr)
         if len(chosen) == 0 and len(scores) > 0 and self.top1_fallback:
             chosen = scores.argmax(keepdims=True)
-        return union([_decode(found['masks'][k]) for k in chosen.tolist()], shape)
+        return expected, union([_decode(found['masks'][k]) for k in chosen.tolist()], shape)
 
 
 def union(masks: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
