@@ -127,9 +127,23 @@ class HourglassMaskHead(BaseModule):
         mean_words = shares.to(words.dtype) @ F.normalize(words, dim=-1).flatten(0, 1)
         vectors = self.text_projection(mean_words / 2) / self.log_scale.exp()
         bias = mean_words @ self.bias_lang
-        pixels = self.upsample(features).relu()
-        logits = torch.bmm(vectors.unsqueeze(1).to(pixels.dtype), pixels.flatten(2)).squeeze(1)
-        return (logits + bias.unsqueeze(1)).unflatten(1, pixels.shape[-2:])
+        logits = self._upsampled_product(features, vectors)
+        return logits + bias[:, None, None]
+
+    def _upsampled_product(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """(R, C, S, S) features, upsampled, times (R, C) vectors: (R, 2S, 2S).
+
+        The transposed convolution has kernel and stride 2, so each of the four pixels that a cell becomes is a 1x1
+        convolution of its own. One after the other they need a quarter of the memory, and no features of mask
+        size, the largest tensor of the public form, ever exist.
+        """
+        height, width = features.shape[-2:]
+        products = []
+        for weight in self.upsample.weight.flatten(2).unbind(2):  # (C_in, C_out) of each pixel, row-major
+            pixels = F.conv2d(features, weight.t()[:, :, None, None], self.upsample.bias).relu_()
+            products.append(torch.bmm(vectors.unsqueeze(1).to(pixels.dtype), pixels.flatten(2)))
+        squares = torch.cat(products, dim=1).reshape(-1, 2, 2, height, width)  # row and column inside a cell first
+        return squares.permute(0, 3, 1, 4, 2).reshape(-1, 2 * height, 2 * width)
 
     def loss(self, fused: FusedFeatures, proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor],
              gt_masks: Sequence[BitmapMasks], positive_maps: Sequence[Tensor]) -> dict[str, Tensor]:
