@@ -18,7 +18,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', default='data/shapes', help='folder of the data set (default: %(default)s)')
-    parser.add_argument('--train', type=int, default=2000, help='scenes to train on (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=3000, help='scenes to train on (default: %(default)s)')
     parser.add_argument('--val', type=int, default=200, help='scenes with seen pairs (default: %(default)s)')
     parser.add_argument(
         '--zero-shot', type=int, default=200, help='scenes with held-out pairs (default: %(default)s)'

@@ -27,7 +27,7 @@ from pycocotools import mask as coco_mask
 from .shapes_scene import COLOURS, HELD_OUT, SEEN, SHAPES, SPLITS, Scene, draw_scene, scene_rng
 from .shapes_text import Description, make_captions, make_grounding, make_questions, make_referring
 
-GENERATOR_VERSION = 4  # raise it whenever the same arguments give other files
+GENERATOR_VERSION = 5  # raise it whenever the same arguments give other files
 JPEG_QUALITY = 92
 # Category id = position + 1: 1-30 are the seen pairs, 31-36 the held-out ones.
 CATEGORIES = tuple(f'{colour} {shape}' for colour, shape in SEEN + HELD_OUT)
@@ -37,8 +37,8 @@ VOCABULARIES = {
     'shape': SHAPES,
     'colour': tuple(Description(colour=colour).words() for colour in COLOURS),
 }
-_VOCABULARY_SHARE = (0.4, 0.3, 0.3)
-_GROUNDING_SHARE = 0.85  # of the train pictures also have a grounding record
+_VOCABULARY_SHARE = (0.9, 0.05, 0.05)
+_GROUNDING_SHARE = 0.2  # of the train pictures also have a grounding record
 _ID_OFFSET = {split: k * 1_000_000 for k, split in enumerate(SPLITS)}  # image ids differ between splits
 _TEXT_STREAM = 1  # random stream of its own: changing texts leaves pictures alone
 

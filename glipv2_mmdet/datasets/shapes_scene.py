@@ -37,7 +37,7 @@ TEXTURES = ('plain', 'striped', 'dotted', 'ringed')
 RADII = {'small': (16.0, 20.0), 'medium': (25.0, 30.0), 'large': (36.0, 42.0)}
 
 _SIDE = (160, 256)  # shortest and longest scene side, pixels
-_MAX_OBJECTS = 4
+_NUM_OBJECTS = (2, 5)  # tried; one that finds no place is left out
 _SUPERSAMPLING = 4  # outlines are filled at this multiple, then averaged down
 _REACH = 1.15  # furthest outline point from the centre, in radii
 _MAX_TURN = {'circle': 0.0, 'square': 12.0, 'triangle': 25.0, 'star': 20.0, 'cross': 15.0, 'diamond': 12.0}
@@ -89,7 +89,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     min_visible = _MIN_VISIBLE_CROWDED if rng.random() < 0.35 else _MIN_VISIBLE
     drawn: list[tuple[tuple[str, str, str, str], np.ndarray]] = []
     owner = np.full((height, width), -1, dtype=np.int8)  # index of the front-most object per pixel
-    for _ in range(int(rng.integers(1, _MAX_OBJECTS + 1))):
+    for _ in range(int(rng.integers(_NUM_OBJECTS[0], _NUM_OBJECTS[1] + 1))):
         colour, shape = _choose_pair(rng, split, [look[:2] for look, _ in drawn])
         size = str(rng.choice(list(RADII), p=(0.3, 0.4, 0.3)))
         texture = str(rng.choice(TEXTURES, p=(0.4, 0.2, 0.2, 0.2)))

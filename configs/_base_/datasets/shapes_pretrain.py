@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type='Resize', scale=img_scale, keep_ratio=True),
     dict(type='RandomFlip_GLIP', prob=0.5),  # captions never say left or right
     dict(type='CleanBoxes'),
-    dict(type='BuildPrompt', max_negatives=12, full_probability=0.25),
+    dict(type='BuildPrompt', max_negatives=30, full_probability=0.8),
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',

@@ -4,12 +4,14 @@ _base_ = './glipv2_t.py'
 model = dict(
     backbone=dict(embed_dim=32, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window_size=5, drop_path_rate=0.0),
     language_model=dict(
-        init_word_std=0.2,
+        from_scratch=True,
+        frozen_words=True,
         config=dict(
             hidden_size=96,
             num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=192,
+            initializer_range=0.08,  # BERT's 0.02 is for 768 channels
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0)),
     neck=dict(in_channels=[64, 128, 256], out_channels=64),
@@ -22,4 +24,4 @@ model = dict(
         text_heads=4,
         text_ffn_channels=192,
         dropout=0.0),
-    bbox_head=dict(channels=64, text_channels=96, init_log_scale=-3.0))
+    bbox_head=dict(channels=64, text_channels=96, init_log_scale=-1.0))

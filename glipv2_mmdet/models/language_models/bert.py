@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from transformers import BertConfig, BertModel
 
+from glipv2_mmdet.models.language_models.scratch_init import init_from_scratch
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
@@ -26,8 +27,10 @@ class BertTextEncoder(BaseModule):
         num_embedded_layers: how many last layers are averaged into ``embedded``. The public code divides that mean
             by their number once more, and so does this.
         grad_checkpointing: trade computing time for memory in training.
-        init_word_std: spread of the word embeddings that a run from scratch starts with; by default BERT's 0.02,
-            as small as that of the position embeddings. A short run learns to tell words apart sooner with more.
+        from_scratch: start values for a short run without pre-trained weights, see
+            :func:`~glipv2_mmdet.models.language_models.scratch_init.init_from_scratch`.
+        frozen_words: keep the word vectors as they start, or as a checkpoint has them. They are half of a nano
+            model's parameters, and a run on a few dozen words changes nearly none of them.
         init_cfg: as in mmengine.
 
     Raises:
@@ -36,7 +39,7 @@ class BertTextEncoder(BaseModule):
 
     def __init__(self, config: dict | str | None = None, vocab: str = 'bert-base-uncased', max_tokens: int = 256,
                  num_embedded_layers: int = 1, grad_checkpointing: bool = False,
-                 init_word_std: float | None = None, init_cfg: dict | None = None) -> None:
+                 from_scratch: bool = False, frozen_words: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         bert_config = _read_config(config)
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
@@ -45,16 +48,18 @@ class BertTextEncoder(BaseModule):
                 f'Vocabulary "{vocab}" has {self.tokenizer.vocab_size} entries, the embedding of the text encoder '
                 f'{bert_config.vocab_size}. Set config.vocab_size to the size of the vocabulary.')
         self.num_embedded_layers = num_embedded_layers
-        self.init_word_std = init_word_std
+        self.from_scratch = from_scratch
         self.model = BertModel(bert_config, add_pooling_layer=False)
+        if frozen_words:
+            self.model.embeddings.word_embeddings.requires_grad_(False)
         if grad_checkpointing:
             self.model.gradient_checkpointing_enable()
 
     def init_weights(self) -> None:
         """Start values of a run from scratch; a checkpoint is loaded over them."""
         super().init_weights()
-        if self.init_word_std is not None:
-            torch.nn.init.normal_(self.model.embeddings.word_embeddings.weight, std=self.init_word_std)
+        if self.from_scratch:
+            init_from_scratch(self.model)
 
     @property
     def channels(self) -> int:
