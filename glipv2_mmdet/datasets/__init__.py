@@ -1,6 +1,10 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
 from .odvg import GroundedODVGDataset
-from .transforms import BuildPrompt, CleanBoxes
+from .phrasecut import PhraseCutDataset
+from .referring import ReferringDataset
+from .transforms import BuildPrompt, CleanBoxes, LoadMasks
 
-__all__ = ['BuildPrompt', 'CleanBoxes', 'GroundedODVGDataset']
+__all__ = [
+    'BuildPrompt', 'CleanBoxes', 'GroundedODVGDataset', 'LoadMasks', 'PhraseCutDataset', 'ReferringDataset'
+]

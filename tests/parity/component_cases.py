@@ -1,17 +1,20 @@
 """Single operations and components against the fixtures' ``ops`` and ``reference`` folders."""
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import Layout, to_ours
-from glipv2_mmdet.models.layers import BiAttention, modulated_deform_conv
+from glipv2_mmdet.models.layers import BiAttention, Hourglass, modulated_deform_conv
 from glipv2_mmdet.models.layers.deform_conv import NUM_TAPS
 from glipv2_mmdet.models.layers.dynamic_conv import read_as_size
 from glipv2_mmdet.models.layers.levels import join_levels, split_levels
-from glipv2_mmdet.models.losses import InterImageContrast, RegionWordFocalLoss
+from glipv2_mmdet.models.losses import InterImageContrast, MaskLoss, RegionWordFocalLoss
 from glipv2_mmdet.models.losses.inter_image_contrast import multi_positive_cross_entropy
 from glipv2_mmdet.models.losses.label_propagation import NO_CATEGORY, RegionWordLabels, positive_pairs
+from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.task_heads import MLMHead
 from glipv2_mmdet.text import MaskedTokens
 from tests.parity.compare import OPERATIONS, Comparison
@@ -27,7 +30,7 @@ def compare_component_case(case: Case) -> Comparison:
         result.skip('*', 'no component yet')
         return result
     weights = {group: seeded_weights(case.root, tensors, arrays.info['salt'])
-               for group, tensors in arrays.info.get('specs', {}).items()}
+               for group, tensors in arrays.info.get('specs', {}).items() if not group.startswith('grad_order')}
     run(arrays, weights, result)
     for array in arrays.unused:
         result.fail(array, 'the fixture has this array, the check does not know it')
@@ -173,6 +176,68 @@ def _region_word_labels(arrays: Arrays, region_mask: Tensor, word_mask: Tensor) 
         word_categories=arrays.tensor('token_od_label')[word_mask].clamp(min=NO_CATEGORY))
 
 
+def compare_hourglass(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:
+    """With and without normalisation; the fixtures hold every 3rd output and every 23rd input gradient."""
+    num_scales, channels = map(int, re.search(r'n=(\d+), f=(\d+)', arrays.info['what']).groups())
+    for kind, group_norm in (('plain', False), ('gn', True)):
+        hourglass = Hourglass(num_scales, channels, group_norm)
+        named = weights[f'gn={group_norm}']
+        hourglass.load_state_dict({_our_hourglass_name(name): value for name, value in named.items()})
+        x = arrays.tensor('input').float().requires_grad_()
+        out = hourglass(x)
+        _against_ramp(out).backward()
+        result.relative(f'output_{kind}', out.flatten()[::3], arrays[f'output_{kind}'], OPERATIONS)
+        result.relative(f'output_stats_{kind}', _stats(out), arrays[f'output_stats_{kind}'], OPERATIONS)
+        result.relative(f'grad_input_{kind}', x.grad.flatten()[::23], arrays[f'grad_input_{kind}'], OPERATIONS)
+        order = arrays.info['specs'][f'grad_order {kind}']
+        norms = [float(hourglass.get_parameter(_our_hourglass_name(name)).grad.norm()) for name in order]
+        result.relative(f'grad_norms_{kind}', norms, arrays[f'grad_norms_{kind}'], OPERATIONS)
+
+
+def _our_hourglass_name(name: str) -> str:
+    """``low2.conv1.0.weight`` (convolution, then norm) or ``low2.conv1.weight`` to ``inner.layers.1.weight``."""
+    for theirs, ours in (('up1', 'skip'), ('low1', 'enter'), ('low2', 'inner'), ('low3', 'leave')):
+        name = name.replace(theirs, ours)
+    path, number, norm, parameter = re.fullmatch(r'(.*)conv(\d)(?:\.(\d))?\.(\w+)', name).groups()
+    return f'{path}layers.{3 * int(number) - 2 + int(norm or 0)}.{parameter}'
+
+
+def compare_mask_predictor(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:
+    """Logits word by word, as the reference makes them, and the averaged ones that the loss sees."""
+    settings = arrays.info['settings']
+    head = HourglassMaskHead(settings['channels'], settings['lang_dim'], roi_size=settings['roi'])
+    for name, value in weights['module'].items():
+        for theirs, ours in (('conv5_mask', 'upsample'), ('dot_product_projection_text', 'text_projection')):
+            name = name.replace(theirs, ours)
+        head.get_parameter(name).data.copy_(value)
+
+    features = arrays.tensor('input').float().requires_grad_()
+    words = arrays.tensor('hidden').requires_grad_()
+    positive_map = arrays.tensor('positive_map').bool()
+    images = torch.zeros(len(features), dtype=torch.long)
+    with torch.no_grad():
+        one_word = torch.eye(words.shape[1], dtype=torch.bool)
+        every_word = torch.stack(
+            [head.match(features, words, images, row.expand(len(features), -1)) for row in one_word], dim=1)
+    result.relative('logits', every_word.flatten()[::3], arrays['logits'], OPERATIONS)
+    result.relative('logits_stats', _stats(every_word), arrays['logits_stats'], OPERATIONS)
+
+    positive = positive_map.any(dim=1)
+    logits = head.match(features[positive], words, images[positive], positive_map[positive])
+    loss = MaskLoss()(logits, arrays.tensor('mask_targets'))
+    loss.backward()
+    result.relative('logits_positive', logits, arrays['logits_positive'], OPERATIONS)
+    result.relative('loss_mask', loss, arrays['loss_mask'], OPERATIONS)
+    result.relative('grad_input', features.grad.flatten()[::5], arrays['grad_input'], OPERATIONS)
+    result.relative('grad_hidden', words.grad, arrays['grad_hidden'], OPERATIONS)
+
+
+def _stats(values: Tensor) -> list[float]:
+    """Mean, spread and absolute sum, added up in double precision."""
+    values = values.detach().double()
+    return [float(values.mean()), float(values.std(correction=0)), float(values.abs().sum())]
+
+
 def _against_ramp(out: Tensor) -> Tensor:
     """The scalar whose gradients the fixtures hold: the output against evenly spaced weights."""
     return (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum()
@@ -185,4 +250,6 @@ COMPONENTS = {
     'token_losses': compare_token_losses,
     'shallow_contrastive': compare_inter_image_contrast,
     'mlm_head': compare_mlm_head,
+    'hourglass': compare_hourglass,
+    'vl_mask_predictor': compare_mask_predictor,
 }

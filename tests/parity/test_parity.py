@@ -15,7 +15,8 @@ from tests.parity.model_case import compare_model_case
 MODEL_CASES = ('glip_a/det', 'glip_a/caption', 'glip_t/det', 'glip_t/caption')
 COMPONENT_CASES = (
     'ops/modulated_deform_conv', 'reference/bi_attention', 'reference/token_losses', 'reference/shallow_contrastive_a',
-    'reference/shallow_contrastive_b', 'reference/shallow_contrastive_c', 'reference/mlm_head')
+    'reference/shallow_contrastive_b', 'reference/shallow_contrastive_c', 'reference/mlm_head',
+    'reference/hourglass_n1_f256', 'reference/hourglass_n2_f384', 'reference/vl_mask_predictor')
 
 
 @pytest.fixture(scope='module')

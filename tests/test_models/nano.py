@@ -46,8 +46,17 @@ def fused_features(lengths: Sequence[int] = (6, 4), **kwargs) -> FusedFeatures:
     return FusedFeatures(levels=pyramid(len(lengths), **kwargs), text=text, words=text.hidden)
 
 
-def build_detector(**test_cfg) -> GLIPv2:
-    """A whole detector with random weights and spread-out scores, in eval mode."""
+MASK_HEAD = dict(type='HourglassMaskHead', channels=CHANNELS, text_channels=TEXT_CHANNELS)
+ALL_BUT_THE_MASK_HEAD = ('backbone', 'language_model', 'neck', 'fusion', 'bbox_head')
+
+
+def build_mask_detector(frozen_parts: Sequence[str] = (), **test_cfg) -> GLIPv2:
+    """:func:`build_detector` with a mask head."""
+    return build_detector(dict(mask_head=MASK_HEAD, frozen_parts=frozen_parts), **test_cfg)
+
+
+def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
+    """A whole detector with random weights and spread-out scores, in eval mode; ``parts`` adds to it."""
     torch.manual_seed(0)
     detector = MODELS.build(
         dict(
@@ -100,6 +109,7 @@ def build_detector(**test_cfg) -> GLIPv2:
                 ),
                 **test_cfg,
             },
+            **(parts or {}),
         )
     )
     detector.init_weights()

@@ -2,6 +2,7 @@
 from glipv2_mmdet.models.layers.bi_attention import BiAttention
 from glipv2_mmdet.models.layers.deform_conv import modulated_deform_conv
 from glipv2_mmdet.models.layers.dynamic_conv import DynamicConvBlock
+from glipv2_mmdet.models.layers.hourglass import Hourglass
 from glipv2_mmdet.models.layers.text_layers import BertFusionLayer
 
-__all__ = ['BertFusionLayer', 'BiAttention', 'DynamicConvBlock', 'modulated_deform_conv']
+__all__ = ['BertFusionLayer', 'BiAttention', 'DynamicConvBlock', 'Hourglass', 'modulated_deform_conv']

@@ -1,0 +1,6 @@
+"""Metrics that mmdet does not have, or not in the official form; importing this package registers them."""
+
+from .phrasecut_metric import PhraseCutMetric
+from .refexp_metric import GroundedRefExpMetric
+
+__all__ = ['GroundedRefExpMetric', 'PhraseCutMetric']
