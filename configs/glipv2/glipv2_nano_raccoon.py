@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/runtime.py'
 ]
 
-load_from = 'work_dirs/quickstart/iter_2400.pth'
+load_from = 'work_dirs/quickstart/iter_2600.pth'
 
 max_iters = 400
 train_cfg = dict(max_iters=max_iters, val_interval=100)

@@ -9,3 +9,4 @@ default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(by_epoch=False, interval=_base_.max_iters))
 log_processor = dict(by_epoch=False)
+randomness = dict(seed=0)

@@ -1,5 +1,5 @@
 # A laptop-sized schedule: some two thousand steps, one cycle, averaged weights.
-max_iters = 2400
+max_iters = 2600
 base_lr = 1e-3
 
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
