@@ -1,0 +1,120 @@
+"""Collect what the documented commands wrote into flat files of figures, benchmarks/results/{core,masks}.json.
+
+    make quickstart
+    bash tools/dist_train.sh configs/glipv2/glipv2_nano_raccoon.py 2
+    python benchmarks/fusion.py --json benchmarks/results/fusion.json
+    python benchmarks/collect.py core
+
+    bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_masks.py 2
+    bash tools/dist_test.sh configs/glipv2/glipv2_nano_shapes_referring.py \\
+        work_dirs/glipv2_nano_shapes_masks/iter_500.pth 2
+    bash tools/dist_train.sh configs/glipv2/glipv2_nano_fruits.py 2
+    python benchmarks/mask_head.py --json benchmarks/results/mask_head.json
+    python benchmarks/collect.py masks
+
+Nothing is measured here. A command that has not been run is an error, not a gap in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+import glipv2_mmdet  # noqa: E402, F401  (checkpoints load with torch's protection on)
+
+WORK_DIRS = ROOT / 'work_dirs'
+RESULTS = ROOT / 'benchmarks/results'
+TRAIN = 'bash tools/dist_train.sh configs/glipv2/{}.py 2'
+TEST = 'bash tools/dist_test.sh configs/glipv2/{}.py {} 2'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('name', choices=['core', 'masks'], help='which file to write')
+    name = parser.parse_args().name
+    try:
+        figures = core() if name == 'core' else masks()
+    except FileNotFoundError as error:
+        print(f'{error}\nRun the commands in the head of this file first.', file=sys.stderr)
+        return 2
+    text = json.dumps(figures, indent=1) + '\n'
+    (RESULTS / f'{name}.json').write_text(text, encoding='utf-8')
+    print(text, end='')
+    return 0
+
+
+def core() -> dict[str, object]:
+    """Quickstart, fine-tuning on real photos, fusion."""
+    summary = json.loads((WORK_DIRS / 'quickstart/summary.json').read_text())
+    quickstart = {
+        f'quickstart_{key}': summary[key]
+        for key in ('command', 'box_ap', 'box_ap50', 'zero_shot_ap', 'zero_shot_ap50', 'minutes', 'train_minutes',
+                    'images')}
+    raccoon = trained('glipv2_nano_raccoon', 'raccoon', 'bbox')
+    return machine() | quickstart | raccoon | json.loads((RESULTS / 'fusion.json').read_text())
+
+
+def masks() -> dict[str, object]:
+    """Second stage, referring phrases, real photos with masks, cost of the head."""
+    stage2 = trained('glipv2_nano_shapes_masks', 'shapes', 'bbox', 'segm')
+    stage2['shapes_mask_to_box_ap'] = round(stage2['shapes_mask_ap'] / stage2['shapes_box_ap'], 3)
+    stage2['shapes_tensors_changed_outside_the_head'] = changed_tensors(
+        newest(WORK_DIRS / 'quickstart', 'iter_*.pth'), newest(WORK_DIRS / 'glipv2_nano_shapes_masks', 'iter_*.pth'))
+    fruits = trained('glipv2_nano_fruits', 'fruits', 'bbox', 'segm')
+    return machine() | stage2 | referring() | fruits | json.loads((RESULTS / 'mask_head.json').read_text())
+
+
+def machine() -> dict[str, object]:
+    summary = json.loads((WORK_DIRS / 'quickstart/summary.json').read_text())
+    return {
+        'date': summary['date'][:10],
+        'machine': f'{platform.machine()} CPU, {summary["machine"]["cores"]} cores, '
+                   f'Python {summary["machine"]["python"]}, torch {torch.__version__}'}
+
+
+def trained(config: str, prefix: str, *kinds: str) -> dict[str, object]:
+    """AP of the last evaluation of the newest training run of a config."""
+    log = newest(WORK_DIRS / config, '*/vis_data/scalars.json')
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    last = [record for record in records if f'coco/{kinds[0]}_mAP' in record][-1]
+    figures = {f'{prefix}_command': TRAIN.format(config), f'{prefix}_steps': last['step']}
+    for kind in kinds:
+        name = {'bbox': 'box', 'segm': 'mask'}[kind]
+        figures[f'{prefix}_{name}_ap'] = last[f'coco/{kind}_mAP']
+        figures[f'{prefix}_{name}_ap50'] = last[f'coco/{kind}_mAP_50']
+    return figures
+
+
+def referring() -> dict[str, object]:
+    """Mean IoU of referring phrases at every threshold of the newest test run."""
+    config = 'glipv2_nano_shapes_referring'
+    log = newest(WORK_DIRS / config, '*/[0-9]*.json')
+    # every process writes this file; the longer text of another one may stick out behind
+    metrics, _ = json.JSONDecoder().raw_decode(log.read_text())
+    figures = {'referring_command': TEST.format(config, 'work_dirs/glipv2_nano_shapes_masks/iter_500.pth')}
+    return figures | {name.replace('/', '_'): value for name, value in metrics.items() if 'IoU' in name}
+
+
+def changed_tensors(before: Path, after: Path) -> int:
+    """How many tensors of a checkpoint differ in a later one."""
+    old, new = (torch.load(file, map_location='cpu')['state_dict'] for file in (before, after))
+    return sum(not torch.equal(tensor, new[name]) for name, tensor in old.items())
+
+
+def newest(folder: Path, pattern: str) -> Path:
+    files = sorted(folder.glob(pattern), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise FileNotFoundError(f'Nothing matches {pattern} in {folder}.')
+    return files[-1]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
