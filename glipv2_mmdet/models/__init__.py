@@ -1,13 +1,13 @@
 """Encoders, fusion, heads and losses; importing registers them with mmdet."""
-from glipv2_mmdet.models.backbones import TimmSwin
+from glipv2_mmdet.models.backbones import CoSwin, TimmSwin
 from glipv2_mmdet.models.dense_heads import GroundingATSSHead
 from glipv2_mmdet.models.detectors import GLIPv2
-from glipv2_mmdet.models.language_models import BertTextEncoder
+from glipv2_mmdet.models.language_models import BertTextEncoder, CLIPTextEncoder
 from glipv2_mmdet.models.losses import InterImageContrast, LocalizationLoss, RegionWordFocalLoss
 from glipv2_mmdet.models.necks import VLFusionDyHead
 from glipv2_mmdet.models.task_heads import MLMHead
 
 __all__ = [
-    'BertTextEncoder', 'GLIPv2', 'GroundingATSSHead', 'InterImageContrast', 'LocalizationLoss', 'MLMHead',
-    'RegionWordFocalLoss', 'TimmSwin', 'VLFusionDyHead'
+    'BertTextEncoder', 'CLIPTextEncoder', 'CoSwin', 'GLIPv2', 'GroundingATSSHead', 'InterImageContrast',
+    'LocalizationLoss', 'MLMHead', 'RegionWordFocalLoss', 'TimmSwin', 'VLFusionDyHead'
 ]
