@@ -21,8 +21,8 @@ class CoSwin(BaseModule):
     * the convolutions: 7 x 7 with stride 4 and padding 2 first, 3 x 3 with stride 2 and padding 1 between stages, each
       followed by a LayerNorm, with biases (CvT's published settings);
     * the blocks: Swin's own, unchanged (relative position bias, shifted windows, pre-LayerNorm);
-    * the sizes: those of Swin-H in SimMIM and Swin V2 (width 352, 2-2-18-2 blocks, 32 channels per head). That makes 681
-      million parameters; Florence reports 637, so at least one size is another;
+    * the sizes: those of Swin-H in SimMIM and Swin V2 (width 352, 2-2-18-2 blocks, 32 channels per head). That makes
+      681 million parameters; Florence reports 637, so at least one size is another;
     * one LayerNorm per returned level, as TimmSwin has it.
 
     Args:
