@@ -224,3 +224,27 @@ def test_the_larger_scales_step_at_small_width(name, mixed_precision, clip_vocab
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
     grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert [name for name, grad in grads.items() if grad is None or not torch.isfinite(grad).all()] == []
+
+
+@pytest.mark.slow
+def test_b_starts_from_converted_encoders_and_predicts_over_split_class_lists(clip_vocab):
+    config = _read(CONFIGS / 'glipv2' / 'glipv2_b_pretrain.py', clip_vocab)
+    config.merge_from_dict({f'model.{key}': value for key, value in SMALL.items()})
+    config.model.language_model.max_tokens = 12
+    config.model.test_cfg.score_thr = 0.0
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).eval()
+    # what tools/model_converters/encoders_to_glipv2.py writes: encoders alone
+    encoders = {name: torch.randn_like(value) * 0.1 for name, value in model.state_dict().items()
+                if name.startswith(('backbone.model.', 'language_model.'))}
+    rest = {name: value.clone() for name, value in model.state_dict().items() if name not in encoders}
+    model.load_state_dict(encoders, strict=False)
+    assert all(torch.equal(value, (encoders | rest)[name]) for name, value in model.state_dict().items())
+
+    names = ['red cat', 'dog', 'car', 'red dog', 'cat', 'red car']
+    sample = DetDataSample(metainfo=dict(
+        text=tuple(names), custom_entities=True, img_shape=(96, 128), ori_shape=(96, 128), scale_factor=(1.0, 1.0)))
+    with torch.no_grad():
+        result = model.predict(torch.randn(1, 3, 96, 128), [sample])[0].pred_instances
+    # 12 tokens hold three or four of the names; every one is asked for all the same
+    assert set(result.label_names) == set(names)
