@@ -6,9 +6,13 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData
 
+from glipv2_mmdet.compat.cpu_distributed import use_single_precision_where_no_gpu
 from glipv2_mmdet.text import prompt_from_classes
+from tests.tiny_clip import write_folder
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 RUNNABLE = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
@@ -25,13 +29,29 @@ def test_a_config_starts_with_its_purpose_and_reads(path):
     assert config.custom_imports['imports'] == ['glipv2_mmdet']
 
 
+@pytest.fixture(scope='module')
+def clip_vocab(tmp_path_factory):
+    """CLIP's vocabulary does not ship; a small one stands in where a config asks for it."""
+    return write_folder(tmp_path_factory.mktemp('clip') / 'vocabulary')
+
+
+def _read(path, clip_vocab) -> Config:
+    config = Config.fromfile(path)
+    if config.get('model', {}).get('language_model', {}).get('type') == 'CLIPTextEncoder':
+        config.model.language_model.vocab = clip_vocab
+    return config
+
+
+def _on_meta(config):
+    # the meta device builds every module and no weight: full-width models in milliseconds and no memory
+    with torch.device('meta'):
+        return MODELS.build(config.model)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', RUNNABLE, ids=_name)
-def test_a_config_builds_its_model(path):
-    # the meta device builds every module and no weight: full-width models in milliseconds and no memory
-    config = Config.fromfile(path)
-    with torch.device('meta'):
-        model = MODELS.build(config.model)
+def test_a_config_builds_its_model(path, clip_vocab):
+    model = _on_meta(_read(path, clip_vocab))
     assert sum(parameter.numel() for parameter in model.parameters()) > 1e5
 
 
@@ -89,3 +109,142 @@ def test_glipv2_t_pretrain_steps_at_full_width():
     assert torch.isfinite(total)
     trainable = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert [name for name, grad in trainable.items() if grad is None or not torch.isfinite(grad).all()] == []
+
+
+RECIPES = ('glipv2_t_pretrain', 'glipv2_t_pretrain_stage2', 'glipv2_b_pretrain', 'glipv2_b_pretrain_stage2',
+           'glipv2_h_pretrain', 'glipv2_b_bert_pretrain', 'data_scale/o365_goldg', 'data_scale/cap4m',
+           'data_scale/cap12m')
+
+
+def _recipe(name):
+    return Config.fromfile(CONFIGS / 'glipv2' / f'{name}.py')
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_prompts_are_counted_with_the_vocabulary_of_the_text_encoder(name):
+    config = _recipe(name)
+    encoder = config.model.language_model
+    steps = [step for dataset in config.train_dataloader.dataset.datasets for step in dataset.pipeline
+             if step.type == 'BuildPrompt']
+    assert len(steps) == len(config.train_dataloader.dataset.datasets)
+    assert {(step.vocab, step.max_tokens) for step in steps} == {(encoder.vocab, encoder.max_tokens)}
+
+
+def test_data_of_each_recipe_is_the_papers():
+    def folders(name):
+        return [dataset.data_root.split('/')[1] for dataset in _recipe(name).train_dataloader.dataset.datasets]
+    detection = ['objects365v1', 'coco', 'openimages', 'visual_genome', 'imagenet_boxes']
+    goldg = ['gqa', 'flickr30k']
+    assert folders('glipv2_t_pretrain') == ['objects365v1', *goldg, 'cap4m']
+    assert folders('glipv2_t_pretrain_stage2') == ['objects365v1', *goldg]
+    assert folders('glipv2_b_pretrain') == folders('glipv2_h_pretrain') == [*detection, *goldg, 'cc15m_sbu']
+    assert folders('glipv2_b_pretrain_stage2') == [*detection, *goldg]
+    assert folders('data_scale/o365_goldg') == ['objects365v1', *goldg]
+    assert folders('data_scale/cap4m') == ['objects365v1', *goldg, 'cap4m']
+    assert folders('data_scale/cap12m') == ['objects365v1', *goldg, 'cap12m']
+    # GoldG of T leaves out the images of COCO
+    files = [_recipe(name).train_dataloader.dataset.datasets[index].ann_file
+             for name, index in (('glipv2_t_pretrain', 1), ('glipv2_b_pretrain', 5))]
+    assert files == ['final_mixed_train_no_coco_vg.json', 'final_mixed_train_vg.json']
+
+
+@pytest.mark.parametrize(('name', 'steps', 'drops'), [
+    ('glipv2_t_pretrain', 330000, [221100, 293700]), ('glipv2_t_pretrain_stage2', 300000, [201000, 267000]),
+    ('glipv2_b_pretrain', 1000000, [670000, 890000]), ('glipv2_b_pretrain_stage2', 500000, [335000, 445000]),
+    ('glipv2_h_pretrain', 1000000, [670000, 890000])])
+def test_rates_drop_at_67_and_89_percent(name, steps, drops):
+    config = _recipe(name)
+    assert config.train_cfg.max_iters == steps
+    assert [schedule.milestones for schedule in config.param_scheduler if schedule.type == 'MultiStepLR'] == [drops]
+    assert drops == [round(0.67 * steps), round(0.89 * steps)]
+    for schedule in config.param_scheduler:
+        if schedule.get('param_name') == 'weight_decay':
+            # GLIP's drop behind 0.667 times each milestone of the rate
+            assert schedule.milestones == [round(0.667 * drop) for drop in drops]
+    assert bool(config.get('custom_hooks')) == ('glipv2_t' in name)  # EMA at T only
+    assert config.optim_wrapper.type == 'AmpOptimWrapper' and config.optim_wrapper.clip_grad.max_norm == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'language_rate', 'decay'), [
+    ('glipv2_t_pretrain', 1e-5, 1e-4), ('glipv2_b_pretrain', 1e-4, 1e-2), ('glipv2_h_pretrain', 1e-4, 1e-2)])
+def test_parameter_groups_are_the_papers(name, language_rate, decay, clip_vocab):
+    config = _read(CONFIGS / 'glipv2' / f'{name}.py', clip_vocab)
+    assert use_single_precision_where_no_gpu(config) or torch.cuda.is_available()
+    model = _on_meta(config)
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    settings = {id(parameter): (group['lr'], group['weight_decay'])
+                for group in optimizer.param_groups for parameter in group['params']}
+    for parameter_name, parameter in model.named_parameters():
+        rate = language_rate if parameter_name.startswith('language_model') else 1e-4
+        is_bias = 'bias' in parameter_name.split('.')[-1]
+        assert settings[id(parameter)] == pytest.approx(
+            (2 * rate, 0.0) if is_bias else (rate, decay)), parameter_name
+    for schedule in config.param_scheduler:
+        PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
+
+
+def test_the_encoder_ablation_changes_the_text_side_only():
+    clip, bert = (_recipe(name).model for name in ('glipv2_b_pretrain', 'glipv2_b_bert_pretrain'))
+    assert bert.language_model.type == 'BertTextEncoder' and bert.fusion.text_layer == 'bert'
+    assert clip.backbone == bert.backbone and clip.neck == bert.neck
+    for part in ('fusion', 'bbox_head', 'inter_loss', 'mlm_head'):
+        different = {key for key in clip[part] if clip[part][key] != bert[part].get(key)}
+        assert different <= {'text_channels', 'text_heads', 'text_layer', 'vocab_size'}, part
+
+
+#: Widths at which B and H take a step in seconds; everything else is the recipe's.
+SMALL = {
+    'backbone.embed_dim': 16, 'backbone.depths': (1, 1, 2, 1), 'backbone.num_heads': (1, 1, 2, 2),
+    'backbone.window_size': 4, 'language_model.config': dict(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, vocab_size=600),
+    'neck.in_channels': [32, 64, 128], 'neck.out_channels': 32, 'fusion.channels': 32, 'fusion.text_channels': 32,
+    'fusion.text_heads': 4, 'fusion.attention_channels': 64, 'fusion.num_blocks': 2, 'bbox_head.channels': 32,
+    'bbox_head.text_channels': 32, 'inter_loss.channels': 32, 'inter_loss.text_channels': 32,
+    'mlm_head.text_channels': 32, 'mlm_head.vocab_size': 600}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mixed_precision', [False, True], ids=['single', 'bfloat16'])
+@pytest.mark.parametrize('name', ['glipv2_b_pretrain', 'glipv2_h_pretrain'])
+def test_the_larger_scales_step_at_small_width(name, mixed_precision, clip_vocab):
+    config = _read(CONFIGS / 'glipv2' / f'{name}.py', clip_vocab)
+    config.merge_from_dict({f'model.{key}': value for key, value in SMALL.items()})
+    config.model.mlm_head.mask_probability = 1.0
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).train()
+    model.init_weights()
+    sample = _sample(['red cat', 'dog', 'car'], [[20, 30, 100, 120], [60, 60, 90, 100]], [1, 0], (128, 128))
+
+    with torch.autocast('cpu', torch.bfloat16, enabled=mixed_precision):
+        losses = model.loss(torch.randn(1, 3, 128, 128), [sample])
+    sum(losses.values()).backward()
+
+    assert set(losses) == {'loss_cls', 'loss_bbox', 'loss_centerness', 'loss_inter', 'loss_mlm'}
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+    grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert [name for name, grad in grads.items() if grad is None or not torch.isfinite(grad).all()] == []
+
+
+@pytest.mark.slow
+def test_b_starts_from_converted_encoders_and_predicts_over_split_class_lists(clip_vocab):
+    config = _read(CONFIGS / 'glipv2' / 'glipv2_b_pretrain.py', clip_vocab)
+    config.merge_from_dict({f'model.{key}': value for key, value in SMALL.items()})
+    config.model.language_model.max_tokens = 12
+    config.model.test_cfg.score_thr = 0.0
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).eval()
+    # what tools/model_converters/encoders_to_glipv2.py writes: encoders alone
+    encoders = {name: torch.randn_like(value) * 0.1 for name, value in model.state_dict().items()
+                if name.startswith(('backbone.model.', 'language_model.'))}
+    rest = {name: value.clone() for name, value in model.state_dict().items() if name not in encoders}
+    model.load_state_dict(encoders, strict=False)
+    assert all(torch.equal(value, (encoders | rest)[name]) for name, value in model.state_dict().items())
+
+    names = ['red cat', 'dog', 'car', 'red dog', 'cat', 'red car']
+    sample = DetDataSample(metainfo=dict(
+        text=tuple(names), custom_entities=True, img_shape=(96, 128), ori_shape=(96, 128), scale_factor=(1.0, 1.0)))
+    with torch.no_grad():
+        result = model.predict(torch.randn(1, 3, 96, 128), [sample])[0].pred_instances
+    # 12 tokens hold three or four of the names; every one is asked for all the same
+    assert set(result.label_names) == set(names)

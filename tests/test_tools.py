@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from glipv2_mmdet.compat.cpu_distributed import use_cpu_where_no_gpu
+from glipv2_mmdet.compat.cpu_distributed import use_cpu_where_no_gpu, use_single_precision_where_no_gpu
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = REPOSITORY / 'tools'
@@ -146,6 +146,17 @@ def test_with_a_gpu_or_one_process_nothing_changes(monkeypatch, no_gpu):
     cfg = distributed_config()
     assert not use_cpu_where_no_gpu(cfg)
     assert cfg.env_cfg.dist_cfg.backend == single.env_cfg.dist_cfg.backend == 'nccl'
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_mixed_precision_is_left_out_where_no_gpu_is_visible(device, monkeypatch):
+    monkeypatch.setattr('glipv2_mmdet.compat.cpu_distributed.get_device', lambda: device)
+    mixed = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale='dynamic', clip_grad=dict(max_norm=1.0))
+    cfg = Config(dict(optim_wrapper=mixed))
+    assert use_single_precision_where_no_gpu(cfg) == (device == 'cpu')
+    single = dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))
+    assert cfg.optim_wrapper == (single if device == 'cpu' else mixed)
+    assert not use_single_precision_where_no_gpu(Config(dict(optim_wrapper=dict(type='OptimWrapper'))))
 
 
 def test_slurm_without_a_gpu_says_what_to_use(no_gpu):

@@ -16,7 +16,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from glipv2_mmdet.compat.cpu_distributed import start_cpu_group, use_cpu_where_no_gpu
+from glipv2_mmdet.compat.cpu_distributed import (
+    start_cpu_group,
+    use_cpu_where_no_gpu,
+    use_single_precision_where_no_gpu,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -65,6 +69,7 @@ def build_config(args: argparse.Namespace) -> Config:
 
 def main() -> None:
     cfg = build_config(parse_args())
+    use_single_precision_where_no_gpu(cfg)
     if use_cpu_where_no_gpu(cfg):
         start_cpu_group(cfg)
     setup_cache_size_limit_of_dynamo()

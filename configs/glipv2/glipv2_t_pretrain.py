@@ -13,8 +13,20 @@ model = dict(
     inter_loss=dict(type='InterImageContrast', channels=256, text_channels=768),
     mlm_head=dict(type='MLMHead', text_channels=768))
 
-# EMA 0.999 at the tiny scale, buffers by the same rule
-custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.001, update_buffers=True, priority=49)]
+# with boxes by GLIP-T (C) in the paper
+cap4m = dict(
+    type='GroundedODVGDataset',
+    data_root='data/cap4m/',
+    ann_file='cap4m_odvg.jsonl',
+    data_prefix=dict(img='images/'),
+    pipeline=_base_.train_pipeline)
+train_dataloader = dict(
+    dataset=dict(datasets=[_base_.objects365, _base_.goldg_mixed, _base_.goldg_flickr, cap4m]))
+
+# EMA 0.999 at the tiny scale, buffers by the same rule, without warm-up as in GLIP
+custom_hooks = [
+    dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=0.001, update_buffers=True, priority=49)
+]
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10000, max_keep_ckpts=3))
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64, enable=False)

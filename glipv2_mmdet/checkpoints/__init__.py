@@ -15,8 +15,10 @@ from glipv2_mmdet.checkpoints.load import (
     save_checkpoint,
     state_dict_of,
 )
+from glipv2_mmdet.checkpoints.text_encoder_names import EncoderConversion, detect_encoder, encoder_to_ours
 
 __all__ = [
-    'CheckpointError', 'Conversion', 'Layout', 'LoadReport', 'check_fits', 'detect_layout', 'load_weights',
-    'read_checkpoint', 'save_checkpoint', 'state_dict_of', 'to_ours', 'to_source',
+    'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'check_fits', 'detect_encoder',
+    'detect_layout', 'encoder_to_ours', 'load_weights', 'read_checkpoint', 'save_checkpoint', 'state_dict_of',
+    'to_ours', 'to_source',
 ]

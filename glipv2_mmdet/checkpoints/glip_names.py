@@ -14,7 +14,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from glipv2_mmdet.checkpoints.name_rules import Rule, TensorOp
+from glipv2_mmdet.checkpoints.name_rules import Rule, TensorOp, first_match, name_listing
 
 
 class CheckpointError(ValueError):
@@ -63,18 +63,20 @@ _SWIN_MMDET = (
          'backbone.model.layers.{i}.downsample.reduction.weight', PATCH_MERGING, shift=-1),
 )
 
-_SWIN_ORIGINAL = (
-    Rule('backbone.body.patch_embed.proj.{p}', 'backbone.model.patch_embed.proj.{p}'),
-    Rule('backbone.body.patch_embed.norm.{p}', 'backbone.model.patch_embed.norm.{p}'),
-    *(Rule(f'backbone.body.layers.{{i}}.blocks.{{j}}.{part}',
-           f'backbone.model.layers.{{i}}.blocks.{{j}}.{part}')
-      for part in ('norm1.{p}', 'attn.relative_position_bias_table', 'attn.qkv.{p}', 'attn.proj.{p}',
-                   'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')),
-    Rule('backbone.body.layers.{i}.downsample.norm.{p}',
-         'backbone.model.layers.{i}.downsample.norm.{p}', shift=-1),
-    Rule('backbone.body.layers.{i}.downsample.reduction.weight',
-         'backbone.model.layers.{i}.downsample.reduction.weight', shift=-1),
-)
+def original_swin_rules(root: str) -> tuple[Rule, ...]:
+    """Names of the original Swin code under ``root`` (with its dot, or nothing), which GLIP and UniCL keep."""
+    return (
+        *(Rule(f'{root}patch_embed.{part}.{{p}}', f'backbone.model.patch_embed.{part}.{{p}}')
+          for part in ('proj', 'norm')),
+        *(Rule(f'{root}layers.{{i}}.blocks.{{j}}.{part}', f'backbone.model.layers.{{i}}.blocks.{{j}}.{part}')
+          for part in ('norm1.{p}', 'attn.relative_position_bias_table', 'attn.qkv.{p}', 'attn.proj.{p}',
+                       'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')),
+        # a merging ends a stage there and begins the next one in timm
+        Rule(f'{root}layers.{{i}}.downsample.norm.{{p}}', 'backbone.model.layers.{i}.downsample.norm.{p}', shift=-1),
+        Rule(f'{root}layers.{{i}}.downsample.reduction.weight',
+             'backbone.model.layers.{i}.downsample.reduction.weight', shift=-1),
+    )
+
 
 _LANGUAGE = ('embeddings.{rest}', 'encoder.layer.{i}.{rest}')
 
@@ -152,7 +154,8 @@ class Layout:
     def rules(self) -> tuple[Rule, ...]:
         """The name table of this layout."""
         is_mmdet = self.source == 'mmdet'
-        swin, backbone = (_SWIN_MMDET, 'backbone') if is_mmdet else (_SWIN_ORIGINAL, 'backbone.body')
+        backbone = 'backbone' if is_mmdet else 'backbone.body'
+        swin = _SWIN_MMDET if is_mmdet else original_swin_rules('backbone.body.')
         language = 'language_model.language_backbone' if is_mmdet else 'language_backbone'
         head = 'bbox_head.head' if is_mmdet else 'rpn.head'
         return (
@@ -238,7 +241,7 @@ def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> C
     layout = layout or detect_layout(state_dict)
     if layout is None:
         raise CheckpointError(
-            f'Not a GLIP checkpoint: none of its {len(state_dict)} tensors ({_first(state_dict)}) belongs to '
+            f'Not a GLIP checkpoint: none of its {len(state_dict)} tensors ({name_listing(state_dict)}) belongs to '
             'the fusion tower of mmdet ("bbox_head.head.dyhead_tower...") or of the original code '
             '("rpn.head.dyhead_tower..."). Give a GLIP file; one that is converted already is used as it is.')
     converted, excused, leftover = {}, {}, []
@@ -248,7 +251,7 @@ def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> C
         if reason is not None:
             excused[name] = reason
             continue
-        ours, rule = _first_match(layout.rules, Rule.name_for_us, bare)
+        ours, rule = first_match(layout.rules, Rule.name_for_us, bare)
         if ours is None:
             leftover.append(name)
         else:
@@ -256,7 +259,7 @@ def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> C
     if leftover:
         raise CheckpointError(
             f'{len(leftover)} tensor(s) of this {layout.source} GLIP checkpoint have no place in our model: '
-            f'{_first(leftover, 10)}. It may come from a changed model; remove them from the file if they '
+            f'{name_listing(leftover, 10)}. It may come from a changed model; remove them from the file if they '
             'are not needed, or add a rule in glipv2_mmdet/checkpoints/glip_names.py.')
     return Conversion(converted, layout, excused)
 
@@ -269,7 +272,7 @@ def to_source(state_dict: Mapping[str, Tensor], layout: Layout) -> dict[str, Ten
     """
     result, leftover = {}, []
     for name, tensor in state_dict.items():
-        theirs, rule = _first_match(layout.rules, Rule.name_for_source, name)
+        theirs, rule = first_match(layout.rules, Rule.name_for_source, name)
         if theirs is None:
             leftover.append(name)
         else:
@@ -278,18 +281,8 @@ def to_source(state_dict: Mapping[str, Tensor], layout: Layout) -> dict[str, Ten
     if leftover:
         raise CheckpointError(
             f'{len(leftover)} tensor(s) have no counterpart in the {layout.source} GLIP: '
-            f'{_first(leftover, 10)}. Leave out the parts that GLIP does not have.')
+            f'{name_listing(leftover, 10)}. Leave out the parts that GLIP does not have.')
     return result
-
-
-def _first_match(rules: Iterable[Rule], rename: Callable[[Rule, str], str | None],
-                 name: str) -> tuple[str, Rule] | tuple[None, None]:
-    """The new name and the line of the table that gives it; both None when there is none."""
-    for rule in rules:
-        renamed = rename(rule, name)
-        if renamed is not None:
-            return renamed, rule
-    return None, None
 
 
 def _excuse(name: str) -> str | None:
@@ -304,8 +297,3 @@ def _apply(operation: Callable[[Tensor], Tensor], tensor: Tensor, name: str) -> 
             f'Tensor "{name}" has shape {tuple(tensor.shape)}, which does not fit its place in GLIP: a patch '
             'merging reads four times its width, a level scale is one number. The file belongs to another '
             'model.') from error
-
-
-def _first(names: Iterable[str], count: int = 3) -> str:
-    names = list(names)
-    return ', '.join(f'"{name}"' for name in names[:count]) + (', ...' if len(names) > count else '')

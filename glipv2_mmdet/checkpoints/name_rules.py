@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +65,22 @@ class Rule:
                 return None
             parts['i'] = index
         return self.source.format(**parts)
+
+
+def first_match(rules: Iterable[Rule], rename: Callable[[Rule, str], str | None],
+                name: str) -> tuple[str, Rule] | tuple[None, None]:
+    """The new name and the line of the table that gives it; both None when there is none."""
+    for rule in rules:
+        renamed = rename(rule, name)
+        if renamed is not None:
+            return renamed, rule
+    return None, None
+
+
+def name_listing(names: Iterable[str], count: int = 3) -> str:
+    """The first names in quotes, for a message."""
+    names = list(names)
+    return ', '.join(f'"{name}"' for name in names[:count]) + (', ...' if len(names) > count else '')
 
 
 def _compile(template: str) -> re.Pattern:

@@ -1,4 +1,4 @@
-"""Runs several processes on a machine without a GPU, with the same config and launcher as elsewhere.
+"""Trains on a machine without a GPU, also in several processes, with the same config and launcher as elsewhere.
 
 mmengine (0.10) selects a CUDA device before it starts the process group, whatever the backend, and hands
 the local rank to DistributedDataParallel as a device; both fail when the model lives on the CPU.
@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
 
 def use_cpu_where_no_gpu(cfg: Config) -> bool:
@@ -38,6 +39,23 @@ def use_cpu_where_no_gpu(cfg: Config) -> bool:
         type='MMDistributedDataParallel', broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    return True
+
+
+def use_single_precision_where_no_gpu(cfg: Config) -> bool:
+    """Replace mixed precision by single precision where no accelerator is visible; edits ``cfg``.
+
+    mmengine's ``AmpOptimWrapper`` refuses to be built there, and a recipe should still start.
+
+    Returns:
+        True when the config was changed.
+    """
+    if cfg.optim_wrapper.get('type') != 'AmpOptimWrapper' or get_device() != 'cpu':
+        return False
+    for key in ('dtype', 'loss_scale', 'use_fsdp'):
+        cfg.optim_wrapper.pop(key, None)
+    cfg.optim_wrapper.type = 'OptimWrapper'
+    print_log('No GPU is visible: training in single precision instead of mixed.', logger='current')
     return True
 
 

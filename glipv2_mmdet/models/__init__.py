@@ -1,14 +1,15 @@
 """Encoders, fusion, heads and losses; importing registers them with mmdet."""
-from glipv2_mmdet.models.backbones import TimmSwin
+from glipv2_mmdet.models.backbones import CoSwin, TimmSwin
 from glipv2_mmdet.models.dense_heads import GroundingATSSHead
 from glipv2_mmdet.models.detectors import GLIPv2
-from glipv2_mmdet.models.language_models import BertTextEncoder
+from glipv2_mmdet.models.language_models import BertTextEncoder, CLIPTextEncoder
 from glipv2_mmdet.models.losses import InterImageContrast, LocalizationLoss, MaskLoss, RegionWordFocalLoss
 from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.necks import VLFusionDyHead
 from glipv2_mmdet.models.task_heads import MLMHead
 
 __all__ = [
-    'BertTextEncoder', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead', 'InterImageContrast', 'LocalizationLoss',
-    'MLMHead', 'MaskLoss', 'RegionWordFocalLoss', 'TimmSwin', 'VLFusionDyHead'
+    'BertTextEncoder', 'CLIPTextEncoder', 'CoSwin', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead',
+    'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'RegionWordFocalLoss', 'TimmSwin',
+    'VLFusionDyHead'
 ]

@@ -18,6 +18,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from . import clip_vocabulary
 from .prompt import Phrase, Prompt, PromptError, shorten
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class PromptTokenizer:
 
     Args:
         vocab: ``'bert-base-uncased'`` (its vocabulary file comes with this package), the path of a
-            WordPiece ``vocab.txt``, or a folder with a saved tokenizer.
+            WordPiece ``vocab.txt`` or of CLIP's ``bpe_simple_vocab_16e6.txt.gz``, or a folder with a saved
+            tokenizer or with CLIP's ``vocab.json`` and ``merges.txt``.
         max_tokens: Most tokens of a prompt, start and end token included. 256 in GLIP and GLIPv2.
         lowercase: Whether a vocabulary *file* is for lower-case text; a folder says it itself.
 
@@ -101,7 +103,7 @@ class PromptTokenizer:
         pad_id = self.tokenizer.pad_token_id
         # Tokenizers without a padding token (GPT type) can pad with anything: padding is masked everywhere.
         self.pad_id: int = pad_id if pad_id is not None else 0
-        self.mask_id: int | None = self.tokenizer.mask_token_id
+        self.mask_id: int | None = _mask_id(self.tokenizer)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
@@ -230,13 +232,25 @@ def _name_list(names: Sequence[str], limit: int = 8) -> str:
 def _load_tokenizer(vocab: str | Path, lowercase: bool) -> PreTrainedTokenizerFast:
     path = SHIPPED_VOCABS.get(str(vocab), Path(vocab).expanduser())
     if path.is_dir():
+        if clip_vocabulary.is_clip_folder(path):
+            return clip_vocabulary.tokenizer_from_folder(path)
         return _tokenizer_from_folder(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"Vocabulary '{vocab}' is not a file or folder here, nor one of the names "
             f'{list(SHIPPED_VOCABS)}. Nothing is downloaded: give the path of a vocab.txt, or of a folder '
-            'with the saved tokenizer.')
+            'with the saved tokenizer. For CLIP, put its vocab.json and merges.txt into that folder, or give '
+            'its bpe_simple_vocab_16e6.txt.gz.')
+    if path.suffix == '.gz':
+        return clip_vocabulary.tokenizer_from_merges(path)
     return _tokenizer_from_vocab(path, lowercase)
+
+
+def _mask_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
+    """Id of the mask token. CLIP has none and hides words behind an emoji, as the public GLIP code does."""
+    if tokenizer.mask_token_id is None and tokenizer.eos_token == clip_vocabulary.END:
+        return tokenizer.get_vocab().get(clip_vocabulary.MASK)
+    return tokenizer.mask_token_id
 
 
 def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:

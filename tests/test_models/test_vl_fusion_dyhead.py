@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from glipv2_mmdet.models.layers import BertFusionLayer, ClipFusionLayer
 from glipv2_mmdet.models.layers.levels import join_levels, split_levels
 from glipv2_mmdet.models.necks import VLFusionDyHead
 from tests.reference.bi_attention import textbook_bi_attention
@@ -82,6 +83,16 @@ def test_with_early_fusion_each_side_sees_the_other():
         not torch.allclose(level, other, atol=1e-5)
         for level, other in zip(here.levels, other_text.levels, strict=True)
     )
+
+
+def test_the_text_layer_is_that_of_the_encoder():
+    assert all(isinstance(block['text_layer'], BertFusionLayer) for block in build().blocks)
+    neck, levels, both = build(text_layer='clip'), pyramid(), text_features((6, 4))
+    assert all(isinstance(block['text_layer'], ClipFusionLayer) for block in neck.blocks)
+    with torch.no_grad():
+        batched = neck(levels, both).words
+        single = neck([level[1:] for level in levels], both.select([1])).words
+    torch.testing.assert_close(batched[1:, :4], single, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize('num_levels', [1, 3])

@@ -1,4 +1,6 @@
-# GLIP's optimiser: AdamW, the text encoder at a tenth of the rate, gradient norm clipped at 1.
+# GLIP's optimiser: AdamW, the text encoder at a tenth of the rate, biases at twice the rate and without decay, norm of
+# the gradient clipped at 1, mixed precision. bfloat16 is ours, GLIP used float16 (so can you, by dtype).
+# Where no GPU is visible, tools/train.py trains in single precision.
 max_iters = 330000
 base_lr = 1e-4
 
@@ -7,7 +9,9 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AmpOptimWrapper',
+    dtype='bfloat16',
+    constructor='MultiplyingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from transformers import BertConfig, BertModel
 
+from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
 from glipv2_mmdet.models.language_models.scratch_init import init_from_scratch
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
@@ -41,12 +41,9 @@ class BertTextEncoder(BaseModule):
                  num_embedded_layers: int = 1, grad_checkpointing: bool = False,
                  from_scratch: bool = False, frozen_words: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        bert_config = _read_config(config)
+        bert_config = read_config(BertConfig, config, 'BERT')
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
-        if self.tokenizer.vocab_size > bert_config.vocab_size:
-            raise ValueError(
-                f'Vocabulary "{vocab}" has {self.tokenizer.vocab_size} entries, the embedding of the text encoder '
-                f'{bert_config.vocab_size}. Set config.vocab_size to the size of the vocabulary.')
+        check_vocab_size(self.tokenizer, bert_config)
         self.num_embedded_layers = num_embedded_layers
         self.from_scratch = from_scratch
         self.model = BertModel(bert_config, add_pooling_layer=False)
@@ -88,21 +85,4 @@ class BertTextEncoder(BaseModule):
 
     def encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
         """Tokenise and encode; each distinct text passes through the encoder once."""
-        distinct = list(dict.fromkeys(prompt.text for prompt in prompts))
-        first = {prompt.text: prompt for prompt in reversed(prompts)}
-        tokens = self.tokenizer.collate([self.tokenizer(first[text]) for text in distinct])
-        features = self(tokens.to(self.model.embeddings.word_embeddings.weight.device))
-        if len(distinct) == len(prompts):
-            return features
-        return features.select([distinct.index(prompt.text) for prompt in prompts])
-
-
-def _read_config(config: dict | str | None) -> BertConfig:
-    if config is None or isinstance(config, dict):
-        return BertConfig(**(config or {}))
-    path = Path(config)
-    if not (path / 'config.json').is_file():
-        raise FileNotFoundError(
-            f'"{config}" has no config.json. Give the folder of a BERT model on this machine, or a dict of '
-            'BertConfig fields such as dict(hidden_size=128, num_hidden_layers=2).')
-    return BertConfig.from_json_file(str(path / 'config.json'))
+        return encode_distinct(self, self.tokenizer, prompts, self.word_embeddings.device)

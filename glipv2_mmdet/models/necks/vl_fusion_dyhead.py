@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from glipv2_mmdet.models.layers import BertFusionLayer, BiAttention, DynamicConvBlock
+from glipv2_mmdet.models.layers import BiAttention, DynamicConvBlock, build_text_layer
 from glipv2_mmdet.models.layers.levels import join_levels, split_levels
 from glipv2_mmdet.structures import FusedFeatures, TextFeatures
 
@@ -35,13 +35,14 @@ class VLFusionDyHead(BaseModule):
         dropout: of both attentions, in training.
         num_groups: groups of the GroupNorms in the dynamic convolutions.
         grad_checkpointing: trade computing time for memory in training.
+        text_layer: ``'bert'`` (post-LayerNorm) or ``'clip'`` (pre-LayerNorm), the type of the text encoder.
         init_cfg: as in mmengine.
     """
 
     def __init__(self, num_blocks: int = 6, channels: int = 256, text_channels: int = 768, early_fusion: bool = True,
                  attention_channels: int = 2048, attention_heads: int = 8, text_heads: int = 12,
                  text_ffn_channels: int | None = None, dropout: float = 0.1, num_groups: int = 16,
-                 grad_checkpointing: bool = False, init_cfg: dict | None = None) -> None:
+                 grad_checkpointing: bool = False, text_layer: str = 'bert', init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.early_fusion = early_fusion
         self.grad_checkpointing = grad_checkpointing
@@ -51,8 +52,8 @@ class VLFusionDyHead(BaseModule):
             if early_fusion:
                 parts['attention'] = BiAttention(
                     channels, text_channels, attention_channels, attention_heads, dropout, 1 / num_blocks)
-                parts['text_layer'] = BertFusionLayer(
-                    text_channels, text_heads, text_ffn_channels or 4 * text_channels, dropout)
+                parts['text_layer'] = build_text_layer(
+                    text_layer, text_channels, text_heads, text_ffn_channels or 4 * text_channels, dropout)
             parts['dynamic_conv'] = DynamicConvBlock(channels, num_groups)
             blocks.append(parts)
         self.blocks = nn.ModuleList(blocks)

@@ -1,0 +1,60 @@
+"""What text encoders have in common: settings from a dict or a folder, and each distinct prompt encoded once."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from transformers import PretrainedConfig
+
+from glipv2_mmdet.structures import TextFeatures
+from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
+
+Config = TypeVar('Config', bound=PretrainedConfig)
+
+
+def encode_distinct(encoder: Callable[[TokenBatch], TextFeatures], tokenizer: PromptTokenizer,
+                    prompts: Sequence[Prompt], device: torch.device) -> TextFeatures:
+    """Tokenise and encode B prompts; each distinct text passes through ``encoder`` once."""
+    distinct = list(dict.fromkeys(prompt.text for prompt in prompts))
+    first = {prompt.text: prompt for prompt in reversed(prompts)}
+    text = encoder(tokenizer.collate([tokenizer(first[text]) for text in distinct]).to(device))
+    if len(distinct) == len(prompts):
+        return text
+    return text.select([distinct.index(prompt.text) for prompt in prompts])
+
+
+def read_config(config_class: type[Config], config: dict | str | None, kind: str, **defaults: object) -> Config:
+    """Settings of a text encoder.
+
+    Args:
+        config_class: of transformers.
+        config: fields that differ from ``defaults`` and those of the class, or a folder with a ``config.json``, which
+            is taken as it is.
+        kind: name of the encoder in the message.
+        defaults: fields that differ from those of the class.
+
+    Raises:
+        FileNotFoundError: the folder has no ``config.json``.
+    """
+    if config is None or isinstance(config, dict):
+        return config_class(**{**defaults, **(config or {})})
+    path = Path(config) / 'config.json'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'"{config}" has no config.json. Give the folder of a {kind} model on this machine, or a dict of '
+            f'{config_class.__name__} fields such as dict(hidden_size=128, num_hidden_layers=2).')
+    return config_class.from_json_file(str(path))
+
+
+def check_vocab_size(tokenizer: PromptTokenizer, config: PretrainedConfig) -> None:
+    """Refuse a vocabulary that has more entries than the embedding.
+
+    Raises:
+        ValueError: it has.
+    """
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f'Vocabulary "{tokenizer.vocab}" has {tokenizer.vocab_size} entries, the embedding of the text encoder '
+            f'{config.vocab_size}. Set config.vocab_size to the size of the vocabulary.')
