@@ -10,7 +10,7 @@ from .version import __version__
 
 apply_compat()
 
-# these two import mmdet's models, so they come after the repair above
-from . import datasets, models  # noqa: E402, F401
+# these import mmdet's models, so they come after the repair above
+from . import datasets, engine, models  # noqa: E402, F401
 
 __all__ = ['__version__']

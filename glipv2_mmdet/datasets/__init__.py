@@ -1,6 +1,14 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
+from .detection_as_grounding import DetectionAsGrounding
+from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
+from .mdetr_grounding import MDETRGroundingDataset
 from .odvg import GroundedODVGDataset
-from .transforms import BuildPrompt, CleanBoxes
+from .replace_failed import ReplaceFailedSamples
+from .samplers import MixedSampler
+from .transforms import BuildPrompt, CleanBoxes, LoadStreamedImage
 
-__all__ = ['BuildPrompt', 'CleanBoxes', 'GroundedODVGDataset']
+__all__ = [
+    'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'GroundedODVGDataset', 'IndexedODVGDataset',
+    'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+]
