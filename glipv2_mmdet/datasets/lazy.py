@@ -36,4 +36,6 @@ class LazyDataset(Dataset):
         raise NotImplementedError
 
     def __getitem__(self, idx: int) -> Any:
+        if not 0 <= idx < len(self):  # what ends a loop over the data set
+            raise IndexError(f'Sample {idx} of {type(self).__name__} with {len(self)} samples; expected 0 or more.')
         return self.pipeline(self.get_data_info(idx))
