@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 _CHUNK = 1 << 20  # characters read at once
 _DECODER = json.JSONDecoder()
+_AFTER_NUMBER = frozenset(',]} \t\r\n')
 
 
 def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
@@ -73,8 +74,8 @@ class _Reader:
                 if self._fill():
                     continue
                 raise self._error(f'broken json ({error.msg})', error.pos) from error
-            # a number at the end of the window may go on behind it
-            if end == len(self.text) and self._fill():
+            # a number that the end of the window cuts (3|.5, 4e|2) may go on behind it
+            if isinstance(value, (int, float)) and self.text[end : end + 1] not in _AFTER_NUMBER and self._fill():
                 continue
             self.position = end
             return value
