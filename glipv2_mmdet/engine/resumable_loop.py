@@ -8,6 +8,7 @@ sampler is told where to go on, and nothing is loaded.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -81,9 +82,23 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             batches = iter(batch_sampler)
             for _ in range(step):
                 next(batches)
+            # The running iterator goes on: it empties the group it has just handed out only when asked for the next.
+            # DataLoader refuses a new batch sampler, for reasons (it was built for another) that do not hold here.
+            object.__setattr__(self.dataloader, 'batch_sampler', _Continued(batch_sampler, batches))
         print_log(f'Resumed at step {step}: the data goes on at sample {sampler.position} of this rank.',
                   logger='current')
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
+
+
+class _Continued:
+    """A batch sampler in the middle of its iteration."""
+
+    def __init__(self, batch_sampler: Any, batches: Iterator[list[int]]) -> None:
+        self.sampler, self.batch_size = batch_sampler.sampler, batch_sampler.batch_size
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._batches
 
 
 def _own_state(batch_sampler: Any) -> dict[str, Any]:
