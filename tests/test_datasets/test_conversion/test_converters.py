@@ -196,3 +196,14 @@ def test_the_check_tool_reads_the_rendered_data_set_and_finds_spoilt_lines(shape
     assert script('check_odvg')([str(spoilt), *options]) == 1
     shown = capsys.readouterr().out
     assert '| broken records | 1 |' in shown and '| blank spans | 1 |' in shown and '| missing images | 1 |' in shown
+
+
+def test_captions_become_shards(shapes_dir, tmp_path):
+    raw = shapes_dir / 'annotations/captions_train.json'
+    assert script('captions_to_shards')([str(raw), '--out', str(tmp_path / 'c'), '--shard-size', '10']) == 0
+    content = json.loads(raw.read_text())
+    files = {image['id']: image['file_name'] for image in content['images']}
+    shards = sorted((tmp_path / 'c').glob('captions-*[0-9].jsonl'))
+    assert len(shards) == -(-len(content['annotations']) // 10)
+    assert [pair for shard in shards for pair in lines(shard)] == [
+        dict(filename=files[entry['image_id']], caption=entry['caption']) for entry in content['annotations']]
