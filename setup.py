@@ -26,6 +26,7 @@ INSTALL_REQUIRES = [
     'timm>=1.0',
     'pycocotools',
     'numpy',
+    'tqdm',
     'packaging',
 ]
 EXTRAS_REQUIRE = {
@@ -39,6 +40,7 @@ EXTRAS_REQUIRE = {
     ],
     'tests': ['pytest', 'hypothesis', 'ruff'],
     'nlp': ['spacy', 'nltk'],
+    'webdataset': ['webdataset'],
 }
 
 

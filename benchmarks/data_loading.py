@@ -72,6 +72,7 @@ def throughput(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     write_records(folder, args.images)
     dataset = DATASETS.build(dict(
         type='GroundedODVGDataset', data_root=str(folder), ann_file='records.jsonl', label_map_file='names.json',
+        data_prefix=dict(img=''),
         pipeline=Config.fromfile(PIPELINE).train_pipeline))
     np.random.seed(0)
     dataset[0]
