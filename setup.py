@@ -26,6 +26,7 @@ INSTALL_REQUIRES = [
     'timm>=1.0',
     'pycocotools',
     'numpy',
+    'tqdm',
     'packaging',
 ]
 EXTRAS_REQUIRE = {
@@ -37,8 +38,9 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset'],
     'nlp': ['spacy', 'nltk'],
+    'webdataset': ['webdataset'],
 }
 
 

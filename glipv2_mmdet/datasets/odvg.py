@@ -7,35 +7,13 @@ box may own several spans, and masks are read where given. Errors of a file are 
 
 from __future__ import annotations
 
-import json
-import math
-import os.path as osp
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
-from mmengine.fileio import get_local_path, get_text
-from mmengine.logging import MMLogger
+from mmengine.fileio import get_local_path
 
-_NUMBERS = (int, float)
-
-
-class ODVGError(ValueError):
-    """A record cannot be used; the message names file, line, value and fix."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a value stands, for error texts."""
-
-    file: str
-    line: int
-
-    def error(self, found: str, expected: str, fix: str) -> ODVGError:
-        return ODVGError(f'{self.file}:{self.line}: {found}; expected {expected}. {fix}')
+from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, log_counts, parse_line
 
 
 @DATASETS.register_module()
@@ -69,19 +47,19 @@ class GroundedODVGDataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """Parses every line; one log line sums up what was clipped and dropped."""
-        self._class_lists = self._load_class_lists()
-        counts: Counter[str] = Counter()
+        self._class_lists = load_class_lists(self.label_map_file, self.data_root, self.backend_args)
+        parser = RecordParser(self.data_prefix.get('img') or '', self._class_lists, self.label_map_file)
         samples = []
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path, open(path, 'rb') as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    place = _Place(self.ann_file, number)
-                    samples.append(self._parse_line(line, place, counts))
+                    place = Place(self.ann_file, number)
+                    samples.append(parser(parse_line(line, place), place))
         if not samples:
             raise ODVGError(
                 f'{self.ann_file}: no records; expected one json object per line. Check the path.'
             )
-        self._log_summary(len(samples), counts)
+        log_counts(self.ann_file, len(samples), parser.counts)
         return samples
 
     def get_data_info(self, idx: int) -> dict:
@@ -101,232 +79,3 @@ class GroundedODVGDataset(BaseDetDataset):
             if min(sample['height'], sample['width']) >= least
             and (sample['instances'] or not config.get('filter_empty_gt', False))
         ]
-
-    def _load_class_lists(self) -> dict[str | None, tuple[str, ...]]:
-        """Class names per vocabulary; a flat label map is stored under None."""
-        if self.label_map_file is None:
-            return {}
-        path = self.label_map_file
-        if self.data_root and not osp.isabs(path):
-            path = osp.join(self.data_root, path)
-        try:
-            content = json.loads(get_text(path, backend_args=self.backend_args))
-        except json.JSONDecodeError as error:
-            raise ODVGError(
-                f'{path}: not json ({error}). Expected {{"0": "name", ...}}; write the file again.'
-            ) from error
-        if isinstance(content, dict) and content and all(isinstance(v, dict) for v in content.values()):
-            return {name: _ordered_names(names, f'{path} ("{name}")') for name, names in content.items()}
-        return {None: _ordered_names(content, path)}
-
-    def _parse_line(self, line: bytes, place: _Place, counts: Counter[str]) -> dict:
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise place.error(
-                f'broken json ({error})',
-                'one object per line',
-                'Repair or delete the line; a cut-off last line means an unfinished download.',
-            ) from error
-        _require(record, place, 'record', filename=str, height=_NUMBERS, width=_NUMBERS)
-        # MDETR's Flickr rows made some tools write sizes as floats; fractions of a pixel are still an error.
-        height, width = (_positive_size(record[key], key, place) for key in ('height', 'width'))
-        kinds = [kind for kind in ('detection', 'grounding') if kind in record]
-        if len(kinds) != 1:
-            raise place.error(
-                f'keys {sorted(record)}',
-                'exactly one of "detection" and "grounding"',
-                'Split the record in two lines or add the missing part.',
-            )
-        sample = {
-            'img_id': record.get('image_id', place.line - 1),
-            'img_path': osp.join(self.data_prefix.get('img') or '', record['filename']),
-            'height': height,
-            'width': width,
-        }
-        if kinds == ['detection']:
-            self._add_detection(sample, record, place, counts)
-        else:
-            self._add_grounding(sample, record['grounding'], place, counts)
-        counts[kinds[0]] += 1
-        counts['empty'] += not sample['instances']
-        return sample
-
-    def _add_detection(self, sample: dict, record: dict, place: _Place, counts: Counter[str]) -> None:
-        sample['vocabulary'] = _choose_class_list(record.get('vocabulary'), self._class_lists, place)
-        names = self._class_lists[sample['vocabulary']]
-        entry = record['detection']
-        _require(entry, place, '"detection"', instances=list)
-        sample['custom_entities'] = True
-        sample['instances'] = []
-        for instance in entry['instances']:
-            _require(instance, place, 'instance', bbox=list, label=int)
-            if not 0 <= instance['label'] < len(names):
-                raise place.error(
-                    f'label {instance["label"]}',
-                    f'0 to {len(names) - 1}, the ids of the label map',
-                    f'Use the label map this file was made with, not "{self.label_map_file}".',
-                )
-            _append_instance(sample, instance['bbox'], instance['label'], instance.get('mask'), place, counts)
-
-    def _add_grounding(self, sample: dict, entry: Any, place: _Place, counts: Counter[str]) -> None:
-        _require(entry, place, '"grounding"', caption=str, regions=list)
-        caption = entry['caption']
-        if not any(letter.isalnum() for letter in caption):
-            raise place.error(
-                f'caption {caption!r}', 'a text with at least one letter or digit', 'Delete the record.'
-            )
-        sample['text'] = caption
-        sample['custom_entities'] = False
-        sample['tokens_positive'] = []
-        sample['instances'] = []
-        labels: dict[tuple, int] = {}  # regions with equal spans are one phrase
-        for region in entry['regions']:
-            _require(region, place, 'region', bbox=list)
-            spans = _read_spans(region, caption, place)
-            label = labels.setdefault(tuple(map(tuple, spans)), len(labels))
-            if label == len(sample['tokens_positive']):
-                sample['tokens_positive'].append(spans)
-            boxes, masks = region['bbox'], region.get('mask')
-            if not boxes or isinstance(boxes[0], list):
-                masks = [None] * len(boxes) if masks is None else masks
-                if len(masks) != len(boxes):
-                    raise place.error(
-                        f'{len(boxes)} boxes but {len(masks)} masks',
-                        'one mask per box',
-                        'Write the masks of a region in the order of its boxes.',
-                    )
-            else:
-                boxes, masks = [boxes], [masks]
-            for box, mask in zip(boxes, masks, strict=True):
-                _append_instance(sample, box, label, mask, place, counts)
-
-    def _log_summary(self, records: int, counts: Counter[str]) -> None:
-        text = (
-            f'{self.ann_file}: {records} records ({counts["detection"]} detection, {counts["grounding"]} '
-            f'grounding), {counts["boxes"]} boxes, {counts["clipped"]} clipped to the picture, '
-            f'{counts["dropped"]} dropped (outside the picture or without area), '
-            f'{counts["empty"]} pictures without boxes'
-        )
-        MMLogger.get_current_instance().info(text)
-
-
-def _ordered_names(names: Any, where: str) -> tuple[str, ...]:
-    """{"0": "a", "1": "b"} -> ('a', 'b'); ids must run from 0 without holes."""
-    ids = [str(k) for k in range(len(names))] if isinstance(names, dict) else []
-    if not ids or set(names) != set(ids) or not all(isinstance(name, str) for name in names.values()):
-        raise ODVGError(
-            f'{where}: label map {str(names)[:80]!r}; expected {{"0": "name", "1": "name", ...}} with ids '
-            'from 0 without holes. Number the classes again.'
-        )
-    return tuple(names[k] for k in ids)
-
-
-def _choose_class_list(
-    vocabulary: Any, class_lists: dict[str | None, tuple[str, ...]], place: _Place
-) -> str | None:
-    """The key in ``class_lists`` of a record's class names."""
-    if not class_lists:
-        raise place.error(
-            'a detection record but no label map',
-            'the names of its labels',
-            'Pass label_map_file=... to the data set.',
-        )
-    if None in class_lists:  # a flat map has one list, whatever the record calls it
-        return None
-    if vocabulary not in class_lists:
-        raise place.error(
-            f'"vocabulary" is {vocabulary!r}',
-            f'one of {sorted(map(str, class_lists))}',
-            'Name a class list of the label map in this record.',
-        )
-    return vocabulary
-
-
-def _require(entry: Any, place: _Place, what: str, **fields: type | tuple[type, ...]) -> None:
-    """Checks that ``entry`` is an object with these fields of these types (a bool is no number)."""
-    if not isinstance(entry, dict):
-        raise place.error(
-            f'{what} is {str(entry)[:60]!r}', 'a json object', 'Compare with the format in the docs.'
-        )
-    for name, kind in fields.items():
-        if name not in entry:
-            raise place.error(
-                f'{what} has no "{name}" (keys {sorted(entry)})',
-                f'the fields {sorted(fields)}',
-                'Add the field.',
-            )
-        if not isinstance(entry[name], kind) or isinstance(entry[name], bool):
-            kinds = ' or '.join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            raise place.error(
-                f'"{name}" of the {what} is {str(entry[name])[:60]!r}', f'type {kinds}', 'Correct the value.'
-            )
-
-
-def _positive_size(value: float, name: str, place: _Place) -> int:
-    if not math.isfinite(value) or value < 1 or value != int(value):
-        raise place.error(
-            f'"{name}" is {value}', 'a whole number of pixels, at least 1', 'Read it from the picture.'
-        )
-    return int(value)
-
-
-def _read_spans(region: dict, caption: str, place: _Place) -> list[list[int]]:
-    """The region's spans, checked; from its phrase when only that is given. -1 means the whole caption."""
-    spans = region.get('tokens_positive')
-    if spans == -1:
-        return [[0, len(caption)]]
-    if spans is None:
-        phrase = region.get('phrase')
-        hits = list(_occurrences(phrase, caption)) if isinstance(phrase, str) and phrase else []
-        if len(hits) != 1:
-            raise place.error(
-                f'region without "tokens_positive" whose phrase {phrase!r} occurs {len(hits)} times',
-                f'spans, or a phrase that occurs once in the caption {caption!r}',
-                'Add "tokens_positive": [[start, end]].',
-            )
-        return [[hits[0], hits[0] + len(phrase)]]
-    if not isinstance(spans, list) or not spans:
-        raise place.error(
-            f'"tokens_positive" is {spans!r}', 'a list of [start, end]', 'Write [[start, end]].'
-        )
-    for span in spans:
-        is_pair = isinstance(span, list) and len(span) == 2 and all(type(v) is int for v in span)
-        if not is_pair or not 0 <= span[0] < span[1] <= len(caption):
-            raise place.error(
-                f'span {span!r}',
-                f'0 <= start < end <= {len(caption)}, the length of the caption {caption!r}',
-                'Recompute the span on exactly this caption.',
-            )
-    return [list(span) for span in spans]
-
-
-def _occurrences(phrase: str, caption: str) -> Iterator[int]:
-    start = caption.find(phrase)
-    while start >= 0:
-        yield start
-        start = caption.find(phrase, start + 1)
-
-
-def _append_instance(
-    sample: dict, box: Any, label: int, mask: Any, place: _Place, counts: Counter[str]
-) -> None:
-    """Clips the box to the picture and appends it; drops it when no area is left."""
-    is_box = (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, _NUMBERS) and not isinstance(v, bool) and math.isfinite(v) for v in box)
-    )
-    if not is_box:
-        raise place.error(f'box {box!r}', '4 finite numbers [x1, y1, x2, y2]', 'Correct or delete the box.')
-    limits = (sample['width'], sample['height']) * 2
-    clipped = [min(max(float(v), 0.0), float(limit)) for v, limit in zip(box, limits, strict=True)]
-    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-        counts['dropped'] += 1
-        return
-    counts['boxes'] += 1
-    counts['clipped'] += clipped != [float(v) for v in box]
-    instance = {'bbox': clipped, 'bbox_label': label, 'ignore_flag': 0}
-    if mask is not None:
-        instance['mask'] = mask
-    sample['instances'].append(instance)

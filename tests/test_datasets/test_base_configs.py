@@ -1,10 +1,11 @@
 """The data bases in configs/_base_/datasets: built as shipped, on a small rendering."""
 
+import inspect
 import json
 from pathlib import Path
 
 import pytest
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
@@ -93,3 +94,21 @@ def test_raccoon_photos_load_and_their_boxes_fit(shared_dir):
     assert list(val[0]['data_samples'].text) == ['raccoon']
     names = [c['name'] for c in json.loads((folder / 'annotations/val.json').read_text())['categories']]
     assert names == list(config.val_dataloader.dataset.metainfo.classes)
+
+
+SOURCES = ('coco', 'objects365_v1', 'objects365_v2', 'lvis', 'open_images', 'visual_genome', 'imagenet_boxes', 'mixed',
+           'flickr30k', 'captions')
+
+
+@pytest.mark.parametrize('name', SOURCES)
+def test_every_pretraining_source_is_made_of_registered_parts_with_their_own_settings(name):
+    """Files are not there, so the constructor is not run; its arguments are checked against its signature."""
+    source = Config.fromfile(CONFIGS / 'pretrain_sources.py')[name]
+    for settings in (source, source.get('dataset')):
+        if settings is None:
+            continue
+        known = {parameter for base in DATASETS.get(settings.type).__mro__ if base is not object
+                 for parameter in inspect.signature(base.__init__).parameters}
+        assert set(settings) - {'type'} <= known, name
+    for step in source.pipeline:
+        TRANSFORMS.build(step)

@@ -1,7 +1,8 @@
-"""Pipeline steps between loading a picture and packing it: masks, usable boxes, then a prompt."""
+"""Pipeline steps between the record and packing: an image, masks, usable boxes, then a prompt."""
 
 from .build_prompt import BuildPrompt
 from .clean_boxes import CleanBoxes
 from .load_masks import LoadMasks
+from .load_streamed_image import LoadStreamedImage
 
-__all__ = ['BuildPrompt', 'CleanBoxes', 'LoadMasks']
+__all__ = ['BuildPrompt', 'CleanBoxes', 'LoadMasks', 'LoadStreamedImage']

@@ -1,0 +1,28 @@
+"""Raw downloads to ODVG records: one file per layout, all streaming; tools/dataset_converters uses them."""
+
+from .check import CheckReport, check_odvg
+from .coco_layout import coco_class_names, coco_records
+from .imagenet_boxes import imagenet_class_names, imagenet_records
+from .json_stream import GroupedRows, iterate_array
+from .mdetr import mdetr_records
+from .odvg_writer import write_label_map, write_odvg
+from .open_images import open_images_class_names, open_images_records
+from .visual_genome import visual_genome_class_names, visual_genome_records
+
+__all__ = [
+    'CheckReport',
+    'GroupedRows',
+    'check_odvg',
+    'coco_class_names',
+    'coco_records',
+    'imagenet_class_names',
+    'imagenet_records',
+    'iterate_array',
+    'mdetr_records',
+    'open_images_class_names',
+    'open_images_records',
+    'visual_genome_class_names',
+    'visual_genome_records',
+    'write_label_map',
+    'write_odvg',
+]

@@ -1,0 +1,251 @@
+"""Image-text pairs with (pseudo) boxes in constant memory: ODVG jsonl, GLIP's TSV, WebDataset shards.
+
+Each leaves samples for ``BuildPrompt``; TSV and WebDataset samples bring the image along (``img_bytes``), for
+``LoadStreamedImage``. All fit into mmdet's ``ConcatDataset`` and ``MixedSampler``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import get_worker_info
+
+from .lazy import LazyDataset
+from .line_offsets import LineReader
+from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
+
+
+@DATASETS.register_module()
+class IndexedODVGDataset(LazyDataset):
+    """ODVG jsonl whose lines are read when they are asked for; for files too large for ``GroundedODVGDataset``.
+
+    Args:
+        ann_file: jsonl file, without blank lines.
+        data_root: in front of ``ann_file``, ``image_folder`` and ``label_map_file``.
+        image_folder: in front of every ``filename``.
+        label_map_file: for detection records.
+        pipeline: transforms.
+        index_folder: see :class:`LineReader`.
+
+    Raises:
+        ODVGError: on reading a line that cannot be used.
+    """
+
+    def __init__(self, ann_file: str, data_root: str = '', image_folder: str = '', label_map_file: str | None = None,
+                 pipeline: Sequence[Any] = (), index_folder: str | None = None) -> None:
+        super().__init__(pipeline)
+        self.lines = LineReader(osp.join(data_root, ann_file), index_folder)
+        self._class_lists = load_class_lists(label_map_file, data_root)
+        self._parse = RecordParser(osp.join(data_root, image_folder), self._class_lists, label_map_file)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def get_data_info(self, idx: int) -> dict:
+        place = Place(str(self.lines.path), int(idx) + 1)
+        sample = self._parse(parse_line(self.lines[idx], place), place)
+        if 'text' not in sample:
+            sample['text'] = self._class_lists[sample.pop('vocabulary')]
+        return sample
+
+
+@DATASETS.register_module()
+class TSVPairs(LazyDataset):
+    """GLIP's caption TSVs: ``key \\t base64 image`` and ``key \\t json label``, row by row the same key.
+
+    Label json, flat (spans per box) or nested (boxes and scores per entity)::
+
+        {"caption", "tokens_positive": [[[0, 5]], ...], "bboxes": [[x1, y1, x2, y2], ...], "scores"?, "img_h", "img_w"}
+        {"caption", "tokens_positive": [[[0, 5]], ...], "bboxes": [[[...], ...], ...], "scores"?: [[...], ...], ...}
+
+    A row of which no box is left is replaced by the next one that has some: without boxes nothing is known of it, and
+    its words would count as negatives. GLIP's ``.lineidx`` files are not needed.
+
+    Args:
+        image_tsv, label_tsv: paths, relative to ``data_root``.
+        min_score: boxes must score more; GLIP's 0.5.
+        pipeline, index_folder: as in :class:`IndexedODVGDataset`.
+
+    Raises:
+        ValueError: files of different length; on reading, rows of different keys or broken base64.
+        ODVGError: on reading a label that cannot be used.
+    """
+
+    def __init__(self, image_tsv: str, label_tsv: str, data_root: str = '', min_score: float = 0.5,
+                 pipeline: Sequence[Any] = (), index_folder: str | None = None) -> None:
+        super().__init__(pipeline)
+        self.images = LineReader(osp.join(data_root, image_tsv), index_folder)
+        self.labels = LineReader(osp.join(data_root, label_tsv), index_folder)
+        if len(self.images) != len(self.labels):
+            raise ValueError(f'{self.images.path} has {len(self.images)} rows, {self.labels.path} {len(self.labels)}; '
+                             'expected one label per image. One of the downloads is not complete.')
+        self.min_score = min_score
+        self._parse = RecordParser()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get_data_info(self, idx: int) -> dict:
+        for step in range(len(self)):
+            row = (int(idx) + step) % len(self)
+            sample, key = self._label(row)
+            if sample['instances']:
+                sample['img_bytes'] = self._image(row, key)
+                return sample
+        raise ODVGError(f'{self.labels.path}: no row has a box with a score above {self.min_score}; expected pseudo '
+                        'boxes. Lower min_score, or label the captions with tools/pseudo_label.py.')
+
+    def _label(self, row: int) -> tuple[dict, bytes]:
+        place = Place(str(self.labels.path), row + 1)
+        key, _, content = self.labels[row].partition(b'\t')
+        record = parse_line(content, place)
+        return self._parse(_tsv_record(record, key.decode(), self.min_score, place), place), key
+
+    def _image(self, row: int, key: bytes) -> bytes:
+        columns = self.images[row].split(b'\t')
+        if columns[0] != key:
+            raise ValueError(f'{self.images.path}:{row + 1}: key {columns[0].decode()!r}, the label has '
+                             f'{key.decode()!r}; expected the same. The two files do not belong together.')
+        try:
+            return base64.b64decode(columns[-1], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f'{self.images.path}:{row + 1}: the last column is no base64 ({error}). Expected the '
+                             'image there: repair or delete the row.') from error
+
+
+def _tsv_record(label: Any, key: str, min_score: float, place: Place) -> dict:
+    """GLIP's label as an ODVG record."""
+    label = label[0] if isinstance(label, list) and len(label) == 1 else label
+    try:
+        entities, boxes = label['tokens_positive'], label['bboxes']
+        scores = label.get('scores') or [[1.0] * len(group) if _is_nested(group) else 1.0 for group in boxes]
+        regions = []
+        for spans, group, values in zip(entities, boxes, scores, strict=True):
+            if not _is_nested(group):
+                group, values = [group], [values]
+            kept = [box for box, score in zip(group, values, strict=True) if score > min_score]
+            if kept:
+                regions.append({'bbox': kept, 'tokens_positive': spans})
+        return {'filename': key, 'height': label['img_h'], 'width': label['img_w'], 'image_id': key,
+                'grounding': {'caption': label['caption'], 'regions': regions}}
+    except (KeyError, TypeError, ValueError) as error:
+        raise place.error(f'label {str(label)[:80]!r} ({error})',
+                          'caption, tokens_positive, bboxes, img_h, img_w, with as many spans and scores as boxes',
+                          'Delete the row, or make the file again.') from error
+
+
+def _is_nested(group: list) -> bool:
+    return not group or isinstance(group[0], list)
+
+
+@DATASETS.register_module()
+class WebDatasetPairs(LazyDataset):
+    """WebDataset shards (``<key>.jpg`` with ``<key>.json``, an ODVG record) read as an endless stream.
+
+    Nothing is indexed: ``dataset[i]`` is the next pair of this worker, whatever ``i`` (so it cannot be grouped by
+    ``AspectRatioBatchSampler``). Every rank and worker reads
+    shards of its own, in an order shuffled anew each pass, through a shuffle buffer.
+
+    Args:
+        shards: paths or URLs; braces are expanded: 'cc3m-{00000..00331}.tar'.
+        num_samples: length it claims; by it ``MixedSampler`` weighs it, and an index is drawn.
+        shuffle_buffer: pairs kept to draw from; the only memory it takes.
+        seed: None shares a random one between ranks.
+        pipeline: transforms; the first should be ``LoadStreamedImage``.
+
+    Raises:
+        ImportError: the library is not installed.
+        ValueError: no shard for a worker.
+        ODVGError: on reading a record that cannot be used.
+    """
+
+    def __init__(self, shards: str | Sequence[str], num_samples: int, shuffle_buffer: int = 1000,
+                 seed: int | None = None, pipeline: Sequence[Any] = ()) -> None:
+        super().__init__(pipeline)
+        wds = import_webdataset()
+        patterns = [shards] if isinstance(shards, str) else shards
+        self.shards = [shard for pattern in patterns for shard in wds.shardlists.expand_urls(pattern)]
+        self.num_samples = num_samples
+        self.shuffle_buffer = shuffle_buffer
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self._parse = RecordParser()
+        self._stream: Iterator[dict] | None = None
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def get_data_info(self, idx: int) -> dict:
+        if self._stream is None:
+            self._stream = self._pairs()
+        return next(self._stream)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_stream': None}
+
+    def _pairs(self) -> Iterator[dict]:
+        wds = import_webdataset()
+        worker = get_worker_info()
+        num_readers = self.world_size * (worker.num_workers if worker else 1)
+        reader = self.rank * (worker.num_workers if worker else 1) + (worker.id if worker else 0)
+        if reader >= len(self.shards):
+            raise ValueError(f'{len(self.shards)} shards for {num_readers} readers (ranks times workers); expected at '
+                             f'least one each, such as those of {self.shards[:1]}. Use fewer workers or more shards.')
+        turn = 0
+        while True:
+            order = np.random.default_rng((self.seed, turn)).permutation(len(self.shards))
+            mine = [self.shards[k] for k in order[reader::num_readers]]
+            pairs = wds.WebDataset(mine, shardshuffle=False, nodesplitter=_all_of_them, workersplitter=_all_of_them)
+            rng = np.random.default_rng((self.seed, turn, reader, 1))
+            yield from _shuffled(map(self._sample, pairs), self.shuffle_buffer, rng)
+            turn += 1
+
+    def _sample(self, pair: dict) -> dict:
+        place = Place(str(pair.get('__url__')), pair['__key__'])
+        image = next((pair[suffix] for suffix in ('jpg', 'jpeg', 'png', 'webp') if suffix in pair), None)
+        if image is None or 'json' not in pair:
+            raise place.error(f'members {sorted(name for name in pair if not name.startswith("_"))}',
+                              'an image and a .json with the ODVG record', 'Write both under the same name.')
+        record = {'filename': pair['__key__'], 'image_id': pair['__key__'], **parse_line(pair['json'], place)}
+        return {**self._parse(record, place), 'img_bytes': image}
+
+
+def _all_of_them(shards: Iterator[Any]) -> Iterator[Any]:
+    """Ranks and workers have divided the shards already."""
+    yield from shards
+
+
+def _shuffled(items: Iterator[Any], size: int, rng: np.random.Generator) -> Iterator[Any]:
+    """A buffer from which a random item leaves for each that comes."""
+    buffer: list[Any] = []
+    for item in items:
+        if len(buffer) < max(size, 1):
+            buffer.append(item)
+            continue
+        place = int(rng.integers(len(buffer)))
+        yield buffer[place]
+        buffer[place] = item
+    yield from (buffer[k] for k in rng.permutation(len(buffer)))
+
+
+def import_webdataset() -> Any:
+    """The library, or an ImportError that says how to get it."""
+    try:
+        import webdataset
+    except ModuleNotFoundError as error:
+        raise ImportError("WebDataset shards need the library 'webdataset', which is not installed. "
+                          "Run: pip install 'glipv2_mmdet[webdataset]'") from error
+    return webdataset
+
+
+def write_pair(writer: Any, key: str, image: bytes, record: dict) -> None:
+    """One pair into a ``webdataset.TarWriter``, as :class:`WebDatasetPairs` reads it."""
+    writer.write({'__key__': key, 'jpg': image, 'json': json.dumps(record, ensure_ascii=False).encode()})

@@ -1,0 +1,43 @@
+"""Streaming json and grouping on disk."""
+import json
+
+import pytest
+
+from glipv2_mmdet.datasets.conversion import GroupedRows, iterate_array, json_stream
+
+CONTENT = {'info': {'a': [1, {'b': ']'}]}, 'numbers': [1, 20, -3.5, 4e2], 'empty': [],
+           'things': [{'text': 'q"uo,te]', 'n': [[]]}, None, 'ü', {}], 'last': 1}
+
+
+@pytest.mark.parametrize('chunk', [1, 2, 3, 7, 1 << 20])
+@pytest.mark.parametrize('indent', [None, 2])
+def test_items_come_as_json_would_load_them_wherever_the_window_ends(tmp_path, monkeypatch, chunk, indent):
+    monkeypatch.setattr(json_stream, '_CHUNK', chunk)
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(CONTENT, indent=indent))
+    for key in ('numbers', 'empty', 'things'):
+        assert list(iterate_array(path, key)) == CONTENT[key]
+    path.write_text(json.dumps(CONTENT['things'], indent=indent))
+    assert list(iterate_array(path)) == CONTENT['things']
+
+
+@pytest.mark.parametrize(('text', 'key', 'found'), [
+    ('{"a": [1]}', 'b', 'no "b" at the top'),
+    ('{"b": 3}', 'b', r"found '3' instead of '\['"),
+    ('{"b": [1, {"x": ', 'b', 'broken json'),
+    ('{"b": [1, ', 'b', 'the file ends too early at character 10'),
+    ('{"b": [1 2]}', 'b', r"found '2' instead of ',' at character 9"),
+])
+def test_broken_files_are_named_with_the_place(tmp_path, text, key, found):
+    path = tmp_path / 'a.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf'a\.json: {found}'):
+        list(iterate_array(path, key))
+
+
+def test_rows_are_grouped_in_their_order_and_the_file_goes_away(tmp_path):
+    with GroupedRows([(2, 'b'), (1, [1]), (2, {'a': 1})], tmp_path) as rows:
+        assert (rows[2], rows[1], rows[3]) == (['b', {'a': 1}], [[1]], [])
+        assert list(rows.keys()) == [1, 2]
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

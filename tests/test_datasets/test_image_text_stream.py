@@ -1,0 +1,178 @@
+"""Pairs read lazily: ODVG by offsets, GLIP's TSV, WebDataset shards."""
+import base64
+import json
+import pickle
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+from mmdet.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from glipv2_mmdet.datasets import IndexedODVGDataset, TSVPairs
+from glipv2_mmdet.datasets.image_text_stream import write_pair
+from glipv2_mmdet.datasets.line_offsets import LineReader
+from glipv2_mmdet.datasets.odvg_records import ODVGError
+
+CAPTION = 'a dog runs on wet sand'
+
+
+def jpeg(value=0):
+    return cv2.imencode('.jpg', np.full((60, 80, 3), value, dtype=np.uint8))[1].tobytes()
+
+
+def record(**more):
+    return dict(filename='a.jpg', height=60, width=80, grounding=dict(
+        caption=CAPTION, regions=[dict(bbox=[1, 2, 30, 40], tokens_positive=[[0, 5]])]), **more)
+
+
+# ---- lines
+
+def test_lines_are_found_by_number_also_after_pickling_and_growing(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'one\n\nthree\r\nfour')
+    reader = LineReader(path)
+    assert [reader[k] for k in range(len(reader))] == [b'one', b'', b'three', b'four']
+    assert pickle.loads(pickle.dumps(reader))[2] == b'three'
+    path.write_bytes(b'one\n\nthree\r\nfour\nfive\n')  # the kept offsets are out of date
+    assert LineReader(path)[4] == b'five' and len(LineReader(path)) == 5
+
+
+def test_offsets_can_lie_elsewhere(tmp_path):
+    (tmp_path / 'a.txt').write_text('x\ny\n')
+    (tmp_path / 'index').mkdir()
+    assert len(LineReader(tmp_path / 'a.txt', tmp_path / 'index')) == 2
+    assert [path.name for path in (tmp_path / 'index').iterdir()] == ['a.txt.offsets.npy']
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    (tmp_path / 'a.txt').touch()
+    with pytest.raises(ValueError, match=r'a\.txt: the file is empty'):
+        LineReader(tmp_path / 'a.txt')
+
+
+# ---- ODVG
+
+def test_odvg_lines_give_the_samples_of_the_data_set_that_holds_them_all(shapes_dir):
+    settings = dict(data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl',
+                    label_map_file='annotations/label_map.json')
+    lazy = IndexedODVGDataset(image_folder='images/train', **settings)
+    held = DATASETS.build(dict(
+        type='GroundedODVGDataset', data_prefix=dict(img='images/train'), pipeline=[], **settings))
+    assert len(lazy) == len(held)
+    for index in range(len(lazy)):
+        expected = held[index]
+        expected.pop('sample_idx')
+        expected['img_path'] = lazy[index]['img_path']  # a slash more or less
+        assert lazy[index] == expected
+
+
+def test_a_broken_odvg_line_is_named_when_it_is_read(tmp_path):
+    (tmp_path / 'a.jsonl').write_text(json.dumps(record()) + '\n{"x":\n')
+    dataset = IndexedODVGDataset('a.jsonl', str(tmp_path))
+    assert dataset[0]['tokens_positive'] == [[[0, 5]]]
+    with pytest.raises(ODVGError, match=r'a\.jsonl:2: broken json'):
+        dataset[1]
+
+
+# ---- TSV
+
+FLAT = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
+            bboxes=[[40.2, 10.0, 70.9, 40.1], [0.0, 38.5, 79.0, 59.0]], scores=[0.91, 0.66])
+NESTED = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
+              bboxes=[[[40, 10, 70, 40], [1, 1, 9, 9]], [[0, 38, 79, 59]]], scores=[[0.9, 0.5], [0.6]])
+
+
+@pytest.fixture
+def tsv(tmp_path):
+    def build(labels, keys=None, **settings):
+        keys = keys or [f'k{number}' for number in range(len(labels))]
+        (tmp_path / 'image.tsv').write_text(''.join(
+            f'{key}\t{base64.b64encode(jpeg(number)).decode()}\n' for number, key in enumerate(keys)))
+        (tmp_path / 'label.tsv').write_text(''.join(
+            f'k{number}\t{json.dumps(label)}\n' for number, label in enumerate(labels)))
+        return TSVPairs('image.tsv', 'label.tsv', str(tmp_path), **settings)
+    return build
+
+
+def test_flat_and_nested_labels_are_read_and_weak_boxes_left_out(tsv):
+    flat, nested = tsv([FLAT, [NESTED]])
+    assert [(i['bbox'], i['bbox_label']) for i in flat['instances']] == [
+        ([40.2, 10.0, 70.9, 40.1], 0), ([0.0, 38.5, 79.0, 59.0], 1)]
+    assert [(i['bbox'], i['bbox_label']) for i in nested['instances']] == [([40, 10, 70, 40], 0), ([0, 38, 79, 59], 1)]
+    assert flat['text'] == CAPTION and flat['tokens_positive'] == [[[0, 5]], [[14, 22]]]
+    assert nested['img_bytes'] == jpeg(1) and nested['img_path'] == 'k1'
+
+
+def test_a_row_without_boxes_gives_way_to_the_next(tsv):
+    dataset = tsv([FLAT, NESTED], min_score=0.9)
+    assert dataset[1]['img_path'] == 'k0' and len(dataset[0]['instances']) == 1
+    with pytest.raises(ODVGError, match=r'no row has a box with a score above 0\.95'):
+        tsv([FLAT, NESTED], min_score=0.95)[0]
+
+
+def test_files_that_do_not_belong_together_are_refused(tsv):
+    with pytest.raises(ValueError, match=r'image\.tsv has 1 rows, .*label\.tsv 2'):
+        tsv([FLAT, FLAT], keys=['k0'])
+    with pytest.raises(ValueError, match=r"image\.tsv:2: key 'other', the label has 'k1'"):
+        tsv([FLAT, FLAT], keys=['k0', 'other'])[1]
+    with pytest.raises(ODVGError, match=r"label\.tsv:1: label .*'bboxes'"):
+        tsv([{'caption': 'a dog', 'tokens_positive': []}])[0]
+
+
+def test_the_image_of_a_pair_is_decoded_from_its_bytes(tsv):
+    dataset = tsv([FLAT], pipeline=[dict(type='LoadStreamedImage'), dict(type='LoadAnnotations', with_bbox=True),
+                                    dict(type='CleanBoxes'), dict(type='BuildPrompt')])
+    sample = dataset[0]
+    assert sample['img'].shape == (60, 80, 3) and sample['ori_shape'] == (60, 80)
+    assert sample['prompt'].names == ('a dog', 'wet sand') and 'img_bytes' not in sample
+
+
+# ---- WebDataset
+
+@pytest.fixture
+def shards(tmp_path):
+    wds = pytest.importorskip('webdataset', reason="needs the extra 'webdataset': pip install webdataset")
+    for shard in range(3):
+        with wds.TarWriter(str(tmp_path / f'pairs-{shard}.tar')) as writer:
+            for number in range(4):
+                key = f'{shard}{number}'
+                write_pair(writer, key, jpeg(number), record(image_id=key))
+    return str(tmp_path / 'pairs-{0..2}.tar')
+
+
+def stream(shards, **settings):
+    return DATASETS.build(dict(type='WebDatasetPairs', shards=shards, num_samples=12, **settings))
+
+
+def test_every_pass_has_every_pair_once_in_another_order(shards):
+    dataset = stream(shards, seed=0, shuffle_buffer=3)
+    passes = [[dataset[0]['img_id'] for _ in range(12)] for _ in range(2)]
+    assert sorted(passes[0]) == sorted(passes[1]) == sorted(f'{s}{n}' for s in range(3) for n in range(4))
+    assert passes[0] != passes[1]
+    again = stream(shards, seed=0, shuffle_buffer=3)
+    assert [again[5]['img_id'] for _ in range(12)] == passes[0]
+    assert dataset[0]['instances'][0]['bbox'] == [1, 2, 30, 40] and dataset[0]['img_bytes'][:2] == b'\xff\xd8'
+
+
+def test_workers_read_different_shards(shards):
+    loader = DataLoader(stream(shards, seed=0), batch_size=1, num_workers=2, collate_fn=lambda samples: samples[0],
+                        sampler=range(1000))
+    # two workers take turns; one has two shards of four pairs, the other one: in eight draws none comes twice
+    found = [sample['img_id'] for sample in islice(loader, 8)]
+    assert len(set(found)) == 8
+
+
+def test_more_readers_than_shards_are_refused(shards):
+    dataset = stream(shards)
+    dataset.world_size, dataset.rank = 4, 3
+    with pytest.raises(ValueError, match='3 shards for 4 readers'):
+        dataset[0]
+
+
+def test_streams_and_files_mix(shards, tsv):
+    dataset = DATASETS.build(dict(type='ReplaceFailedSamples', dataset=dict(type='ConcatDataset', datasets=[
+        dict(type='WebDatasetPairs', shards=shards, num_samples=12),
+        dict(type='WebDatasetPairs', shards=shards, num_samples=5)])))
+    assert dataset.cumulative_sizes == [12, 17] and dataset[3]['text'] == dataset[16]['text'] == CAPTION
