@@ -54,10 +54,11 @@ def test_an_empty_file_is_an_error(tmp_path):
 
 # ---- ODVG
 
-def test_odvg_lines_give_the_samples_of_the_data_set_that_holds_them_all(shapes_dir):
+def test_odvg_lines_give_the_samples_of_the_data_set_that_holds_them_all(shapes_dir, tmp_path):
     settings = dict(data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl',
                     label_map_file='annotations/label_map.json')
-    lazy = IndexedODVGDataset(image_folder='images/train', **settings)
+    # the rendering is shared by all tests, so the offsets are kept elsewhere
+    lazy = IndexedODVGDataset(image_folder='images/train', index_folder=str(tmp_path), **settings)
     held = DATASETS.build(dict(
         type='GroundedODVGDataset', data_prefix=dict(img='images/train'), pipeline=[], **settings))
     assert len(lazy) == len(held)
