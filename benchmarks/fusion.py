@@ -13,10 +13,7 @@ textbook time over our time of the *same* repetition. Training means forward and
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -30,6 +27,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401
+from benchmarks.setup_record import describe_setup  # noqa: E402
 from benchmarks.textbook_bi_attention import textbook_bi_attention  # noqa: E402
 from glipv2_mmdet.models.layers import BiAttention  # noqa: E402
 
@@ -54,7 +52,7 @@ def main() -> int:
             f'fusion_T{num_words}_{name}': value
             for name, value in race(layer, num_words, args.positions, args.repeats).items()
         }
-    setup = describe_setup(args)
+    setup = describe_setup('fusion', args, positions=args.positions)
     if args.json == '-':
         print(json.dumps(figures | setup, indent=2))
     else:
@@ -127,18 +125,6 @@ def alternate(runs: list[Callable[[], object]], repeats: int) -> list[list[float
 def ratio(seconds: list[list[float]]) -> float:
     """Textbook over ours: median over the turns."""
     return round(statistics.median(textbook / ours for ours, textbook in zip(*seconds, strict=True)), 3)
-
-
-def describe_setup(args: argparse.Namespace) -> dict[str, object]:
-    return dict(
-        fusion_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        fusion_threads=args.threads,
-        fusion_torch=torch.__version__,
-        fusion_date=datetime.date.today().isoformat(),
-        fusion_repeats=args.repeats,
-        fusion_positions=args.positions,
-        fusion_command=' '.join(['python', 'benchmarks/fusion.py', *sys.argv[1:]]),
-    )
 
 
 def print_table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> None:

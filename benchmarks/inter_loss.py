@@ -14,10 +14,7 @@ than in training (480 to 800 pixels), which makes the step cheaper and the share
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -39,6 +36,7 @@ from mmdet.utils import register_all_modules  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 
+from benchmarks.setup_record import describe_setup  # noqa: E402
 from glipv2_mmdet.models import GLIPv2, InterImageContrast  # noqa: E402
 from glipv2_mmdet.models.losses import inter_image_contrast  # noqa: E402
 from glipv2_mmdet.text import prompt_from_classes  # noqa: E402
@@ -58,7 +56,8 @@ def main() -> int:
     register_all_modules(init_default_scope=True)
     model = MODELS.build(Config.fromfile(args.config).model).train()
     figures = measure(model, args)
-    setup = describe_setup(args)
+    setup = describe_setup(
+        'inter_loss', args, images=args.images, image_size=args.size, ranks=args.ranks)
     if args.json == '-':
         print(json.dumps(figures | setup, indent=2))
     else:
@@ -134,19 +133,6 @@ def seconds_of(run) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def describe_setup(args: argparse.Namespace) -> dict[str, object]:
-    return dict(
-        inter_loss_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        inter_loss_threads=args.threads,
-        inter_loss_torch=torch.__version__,
-        inter_loss_date=datetime.date.today().isoformat(),
-        inter_loss_repeats=args.repeats,
-        inter_loss_images=args.images,
-        inter_loss_image_size=args.size,
-        inter_loss_ranks=args.ranks,
-        inter_loss_command=' '.join(['python', 'benchmarks/inter_loss.py', *sys.argv[1:]]))
 
 
 def print_table(figures: dict[str, object], setup: dict[str, object]) -> None:

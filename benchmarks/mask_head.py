@@ -16,10 +16,7 @@ occupy at one time, as torch's allocator reports it. Training means forward and 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -35,6 +32,7 @@ from torch.profiler import ProfilerActivity, profile  # noqa: E402
 import glipv2_mmdet  # noqa: E402, F401
 from benchmarks.dense_mask_head import dense_match  # noqa: E402
 from benchmarks.fusion import alternate, ratio, relative_difference  # noqa: E402
+from benchmarks.setup_record import describe_setup  # noqa: E402
 from glipv2_mmdet.models import HourglassMaskHead  # noqa: E402
 
 HEIGHT, WIDTH = 800, 1344
@@ -62,7 +60,7 @@ def main() -> int:
     for num_words in args.words:
         figures |= {f'mask_head_N{args.boxes}_T{num_words}_{name}': value
                     for name, value in race(ours, dense, args.boxes, num_words, args.repeats).items()}
-    setup = describe_setup(args)
+    setup = describe_setup('mask_head', args)
     if args.json == '-':
         print(json.dumps(figures | setup, indent=2))
     else:
@@ -142,17 +140,6 @@ def random_phrases(num_boxes: int, num_words: int) -> Tensor:
     starts = torch.randint(num_words - WORDS_PER_PHRASE + 1, (num_boxes, 1))
     places = torch.arange(num_words)
     return (places >= starts) & (places < starts + WORDS_PER_PHRASE)
-
-
-def describe_setup(args: argparse.Namespace) -> dict[str, object]:
-    return dict(
-        mask_head_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        mask_head_threads=args.threads,
-        mask_head_torch=torch.__version__,
-        mask_head_date=datetime.date.today().isoformat(),
-        mask_head_repeats=args.repeats,
-        mask_head_command=' '.join(['python', 'benchmarks/mask_head.py', *sys.argv[1:]]),
-    )
 
 
 def print_table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> None:

@@ -30,6 +30,6 @@ test_dataloader = val_dataloader
 # 0.3 is the default; the others show in the same run how much depends on it
 val_evaluator = [
     dict(type='PhraseCutMetric', score_thr=threshold, prefix=f'referring_{threshold}')
-    for threshold in (0.2, 0.3, 0.4, 0.5)
+    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7)
 ]
 test_evaluator = val_evaluator
