@@ -85,7 +85,8 @@ def trained(config: str, prefix: str, *kinds: str) -> dict[str, object]:
     log = newest(WORK_DIRS / config, '*/vis_data/scalars.json')
     records = [json.loads(line) for line in log.read_text().splitlines()]
     last = [record for record in records if f'coco/{kinds[0]}_mAP' in record][-1]
-    figures = {f'{prefix}_command': TRAIN.format(config), f'{prefix}_steps': last['step']}
+    steps = max(record['step'] for record in records if 'lr' in record)  # evaluations do not count steps
+    figures = {f'{prefix}_command': TRAIN.format(config), f'{prefix}_steps': steps}
     for kind in kinds:
         name = {'bbox': 'box', 'segm': 'mask'}[kind]
         figures[f'{prefix}_{name}_ap'] = last[f'coco/{kind}_mAP']
