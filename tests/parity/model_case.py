@@ -141,7 +141,7 @@ class _Run:
             self._use_iou(calculator)
             targets = model.bbox_head.assign(
                 outputs, [sample.gt_instances.bboxes for sample in samples], positive_maps)
-            losses = model.bbox_head.loss_from_outputs(outputs, targets, fused.text.padding_aware_mask)
+            losses = model.bbox_head.loss(outputs, targets, fused.text.padding_aware_mask)
             self._losses(name, losses)
             self._assignment(name, targets, anchors=sum(sizes))
             for image, length in enumerate(lengths):

@@ -34,6 +34,12 @@ def head() -> GroundingATSSHead:
     return head
 
 
+def loss_of(head, fused, boxes, maps) -> dict[str, torch.Tensor]:
+    """Forward, assignment and losses, as the detector does them."""
+    outputs = head(fused)
+    return head.loss(outputs, head.assign(outputs, boxes, maps), fused.text.padding_aware_mask)
+
+
 def test_logits_equal_the_formula_pair_by_pair(head):
     fused = fused_features()
     outputs = head(fused)
@@ -87,15 +93,15 @@ def test_anchors_are_squares_of_eight_strides_around_their_positions(head):
 
 def test_padding_words_change_no_loss(head):
     fused = fused_features((6, 4))
-    losses = head.loss(fused, BOXES, MAPS)
+    losses = loss_of(head, fused, BOXES, MAPS)
     wild = fused.words.masked_fill(~fused.text.mask.unsqueeze(-1), -5.0)
-    for name, value in head.loss(replace(fused, words=wild), BOXES, MAPS).items():
+    for name, value in loss_of(head, replace(fused, words=wild), BOXES, MAPS).items():
         assert float(value) == pytest.approx(float(losses[name]), rel=1e-6)
 
 
 def test_batch_loss_is_the_mix_of_the_single_losses(head):
     fused = fused_features((6, 6))
-    both = head.loss(fused, BOXES, MAPS)
+    both = loss_of(head, fused, BOXES, MAPS)
     singles, counts = [], []
     for i in range(2):
         one = FusedFeatures(
@@ -103,7 +109,7 @@ def test_batch_loss_is_the_mix_of_the_single_losses(head):
             text=fused.text.select([i]),
             words=fused.words[i : i + 1],
         )
-        singles.append(head.loss(one, BOXES[i : i + 1], MAPS[i : i + 1]))
+        singles.append(loss_of(head, one, BOXES[i : i + 1], MAPS[i : i + 1]))
         counts.append(len(head.assign(head(one), BOXES[i : i + 1], MAPS[i : i + 1]).positive))
     for name in ('loss_cls', 'loss_centerness'):
         expected = sum(
@@ -113,7 +119,7 @@ def test_batch_loss_is_the_mix_of_the_single_losses(head):
 
 
 def test_no_boxes_at_all_trains_words_only(head):
-    losses = head.loss(fused_features(), [torch.zeros(0, 4)] * 2, [torch.zeros(0, 6, dtype=torch.bool)] * 2)
+    losses = loss_of(head, fused_features(), [torch.zeros(0, 4)] * 2, [torch.zeros(0, 6, dtype=torch.bool)] * 2)
     assert math.isfinite(losses['loss_cls'].item()) and losses['loss_cls'] > 0
     assert float(losses['loss_bbox']) == 0 and float(losses['loss_centerness']) == 0
     sum(losses.values()).backward()
@@ -128,7 +134,7 @@ def test_no_boxes_at_all_trains_words_only(head):
 
 def test_an_image_without_boxes_counts_as_one_positive(head):
     fused = fused_features((6, 4))
-    losses = head.loss(fused, [torch.zeros(0, 4)] * 2, [torch.zeros(0, 6, dtype=torch.bool)] * 2)
+    losses = loss_of(head, fused, [torch.zeros(0, 4)] * 2, [torch.zeros(0, 6, dtype=torch.bool)] * 2)
     logits = head(fused).word_logits
     total = sum(
         plain_focal(value, 0)
@@ -145,9 +151,9 @@ def test_a_box_without_words_lowers_the_average_but_trains_no_box(head):
     changed = head.assign(head(fused), BOXES, wordless)
     assert changed.num_assigned == targets.num_assigned
     assert len(changed.positive) == targets.num_assigned[1]
-    losses = head.loss(fused, BOXES, wordless)
-    only_second = head.loss(
-        fused, [torch.zeros(0, 4), BOXES[1]], [torch.zeros(0, 6, dtype=torch.bool), MAPS[1]]
+    losses = loss_of(head, fused, BOXES, wordless)
+    only_second = loss_of(
+        head, fused, [torch.zeros(0, 4), BOXES[1]], [torch.zeros(0, 6, dtype=torch.bool), MAPS[1]]
     )
     assert float(losses['loss_bbox']) == pytest.approx(float(only_second['loss_bbox']), rel=1e-5)
     # the same words are right, the divisor is larger
@@ -162,9 +168,9 @@ def test_a_box_without_words_lowers_the_average_but_trains_no_box(head):
 
 def test_number_of_positives_is_averaged_over_ranks(head, monkeypatch):
     fused = fused_features()
-    alone = head.loss(fused, BOXES, MAPS)
+    alone = loss_of(head, fused, BOXES, MAPS)
     monkeypatch.setattr(grounding_atss_head, 'mean_over_ranks', lambda value: value * 4)
-    together = head.loss(fused, BOXES, MAPS)
+    together = loss_of(head, fused, BOXES, MAPS)
     assert float(together['loss_cls']) == pytest.approx(float(alone['loss_cls']) / 4, rel=1e-5)
     assert float(together['loss_centerness']) == pytest.approx(float(alone['loss_centerness']) / 4, rel=1e-5)
     assert float(together['loss_bbox']) == pytest.approx(float(alone['loss_bbox']), rel=1e-6)
@@ -183,7 +189,7 @@ def test_perfect_boxes_cost_nothing(head):
     deltas = torch.cat(((box_centers - centers) / sizes / 0.1, (box_sizes / sizes).log() / 0.2), dim=1)
     box_deltas = outputs.box_deltas.detach().clone()
     box_deltas.view(-1, 4)[targets.positive] = deltas
-    losses = head.loss_from_outputs(replace(outputs, box_deltas=box_deltas), targets, None)
+    losses = head.loss(replace(outputs, box_deltas=box_deltas), targets, None)
     assert float(losses['loss_bbox']) == pytest.approx(0, abs=1e-5)
 
 
@@ -199,6 +205,6 @@ def test_mixed_precision_stays_close(head):
         exact = head(fused)
         with torch.autocast('cpu', torch.bfloat16):
             mixed = head(fused)
-            losses = head.loss(fused, BOXES, MAPS)
+            losses = loss_of(head, fused, BOXES, MAPS)
     assert (mixed.word_logits.float() - exact.word_logits).abs().max() < 0.05 * exact.word_logits.abs().max()
     assert all(math.isfinite(value.item()) for value in losses.values())

@@ -92,28 +92,21 @@ class GroundingATSSHead(BaseModule):
         logits = torch.baddbmm(bias.unsqueeze(1).to(projected.dtype), join_levels(levels), projected.transpose(1, 2))
         return logits.clamp(-MAX_SCORE, MAX_SCORE) if logits.dtype == torch.float16 else logits
 
-    def loss(self, fused: FusedFeatures, gt_boxes: Sequence[Tensor],
-             positive_maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """L_intra and L_loc of a batch.
-
-        Args:
-            fused: image levels and words.
-            gt_boxes: per image (G, 4) xyxy in input pixels.
-            positive_maps: per image (G, T) bool, the words each box stands for.
-        """
-        outputs = self(fused)
-        targets = self.assign(outputs, gt_boxes, positive_maps)
-        return self.loss_from_outputs(outputs, targets, fused.text.padding_aware_mask)
-
     def assign(self, outputs: GroundingOutputs, gt_boxes: Sequence[Tensor],
                positive_maps: Sequence[Tensor]) -> GroundingTargets:
         """Targets for ``outputs``; see :func:`assign_targets`."""
         anchors = self.anchors(outputs)
         return assign_targets(self.assigner, anchors, outputs.level_sizes, gt_boxes, positive_maps)
 
-    def loss_from_outputs(self, outputs: GroundingOutputs, targets: GroundingTargets,
-                          word_mask: Tensor | None) -> dict[str, Tensor]:
-        """The three terms, normalised over all ranks."""
+    def loss(self, outputs: GroundingOutputs, targets: GroundingTargets,
+             word_mask: Tensor | None) -> dict[str, Tensor]:
+        """L_intra and the two terms of L_loc, normalised over all ranks.
+
+        Args:
+            outputs: raw outputs.
+            targets: from :meth:`assign`.
+            word_mask: (B, T) bool, True on real words; None when all are real.
+        """
         # an image without any box counts as one, so that a batch of negatives is not weighted without bound
         num_assigned = sum(max(count, 1) for count in targets.num_assigned)
         num_positive = mean_over_ranks(targets.word_targets.new_tensor(float(num_assigned)))

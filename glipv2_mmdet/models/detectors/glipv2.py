@@ -109,7 +109,7 @@ class GLIPv2(BaseDetector):
         losses = {}
         if 'bbox_head' not in self.frozen_parts:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
-            losses |= self.bbox_head.loss_from_outputs(outputs, targets, text.padding_aware_mask)
+            losses |= self.bbox_head.loss(outputs, targets, text.padding_aware_mask)
             if self.inter_loss is not None:
                 losses['loss_inter'] = self.inter_loss(levels, text, targets, tokenized, labels)
         if self.mlm_head is not None:
