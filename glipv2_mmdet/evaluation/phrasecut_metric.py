@@ -73,11 +73,11 @@ class PhraseCutMetric(BaseMetric):
             raise ValueError(
                 f'Predictions of task {sample["task_id"]} have no masks; PhraseCutMetric needs them. Evaluate a model '
                 'with a mask_head.')
-        scores = _as_array(found['scores'])
+        scores = as_array(found['scores'])
         chosen = np.flatnonzero(scores > self.score_thr)
         if len(chosen) == 0 and len(scores) > 0 and self.top1_fallback:
             chosen = scores.argmax(keepdims=True)
-        return expected, union([_decode(found['masks'][k]) for k in chosen.tolist()], shape)
+        return expected, union([decode_mask(found['masks'][k]) for k in chosen.tolist()], shape)
 
 
 def union(masks: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
@@ -88,7 +88,7 @@ def union(masks: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 def _draw(mask: Any, shape: tuple[int, int]) -> np.ndarray:
     """(H, W) bool of an annotated object, as the official evaluator draws it: whole pixels, outline included."""
     if isinstance(mask, dict):
-        return _decode(mask)
+        return decode_mask(mask)
     height, width = shape
     picture = Image.new('L', (width, height))
     for polygon in mask:
@@ -98,14 +98,15 @@ def _draw(mask: Any, shape: tuple[int, int]) -> np.ndarray:
     return np.array(picture, dtype=bool)
 
 
-def _decode(mask: Any) -> np.ndarray:
+def decode_mask(mask: Any) -> np.ndarray:
     """(H, W) bool of a bitmap or of COCO run lengths."""
     if isinstance(mask, dict):
         if isinstance(mask['counts'], list):
             mask = coco_mask.frPyObjects(mask, *mask['size'])
         return coco_mask.decode(mask).astype(bool)
-    return _as_array(mask).astype(bool)
+    return as_array(mask).astype(bool)
 
 
-def _as_array(values: Tensor | np.ndarray) -> np.ndarray:
+def as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    """A tensor of any device, or an array, as an array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -18,7 +18,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_local_path
 
-from .phrasecut_metric import _as_array, _decode
+from .phrasecut_metric import as_array, decode_mask
 
 
 @METRICS.register_module()
@@ -53,12 +53,12 @@ class GroundedRefExpMetric(BaseMetric):
         for sample in data_samples:
             image, target = self._target(sample['img_id'])
             found = sample['pred_instances']
-            order = np.argsort(-_as_array(found['scores']), kind='stable')
-            rank = self._first_right(_as_array(found['bboxes'])[order], target['bbox'])
+            order = np.argsort(-as_array(found['scores']), kind='stable')
+            rank = self._first_right(as_array(found['bboxes'])[order], target['bbox'])
             overlap = None
             if 'masks' in found and target.get('segmentation'):
                 expected = self.coco.annToMask(target).astype(bool)
-                predicted = _decode(found['masks'][int(order[0])]) if len(order) else np.zeros_like(expected)
+                predicted = decode_mask(found['masks'][int(order[0])]) if len(order) else np.zeros_like(expected)
                 overlap = int((expected & predicted).sum()), int((expected | predicted).sum())
             self.results.append((image.get('dataset_name', 'all'), rank, overlap))
 
