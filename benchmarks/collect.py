@@ -1,4 +1,4 @@
-"""Collect what the documented commands wrote into flat files of figures, benchmarks/results/{core,masks}.json.
+"""Collect what the documented commands wrote into flat files of figures below benchmarks/results.
 
     make quickstart
     bash tools/dist_train.sh configs/glipv2/glipv2_nano_raccoon.py 2
@@ -11,6 +11,12 @@
     bash tools/dist_train.sh configs/glipv2/glipv2_nano_fruits.py 2
     python benchmarks/mask_head.py --json benchmarks/results/mask_head.json
     python benchmarks/collect.py masks
+
+    python benchmarks/ablation.py
+    python benchmarks/resume.py --json benchmarks/results/resume.json
+    python benchmarks/inter_loss.py --threads 1 --repeats 2 --json benchmarks/results/inter_loss.json
+    python benchmarks/data_loading.py --json benchmarks/results/data_loading.json
+    python benchmarks/collect.py pretraining
 
 Nothing is measured here. A command that has not been run is an error, not a gap in the file.
 """
@@ -38,10 +44,10 @@ TEST = 'bash tools/dist_test.sh configs/glipv2/{}.py {} 2'
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('name', choices=['core', 'masks'], help='which file to write')
+    parser.add_argument('name', choices=list(FILES), help='which file to write')
     name = parser.parse_args().name
     try:
-        figures = core() if name == 'core' else masks()
+        figures = FILES[name]()
     except FileNotFoundError as error:
         print(f'{error}\nRun the commands in the head of this file first.', file=sys.stderr)
         return 2
@@ -70,6 +76,28 @@ def masks() -> dict[str, object]:
         newest(WORK_DIRS / 'quickstart', 'iter_*.pth'), newest(WORK_DIRS / 'glipv2_nano_shapes_masks', 'iter_*.pth'))
     fruits = trained('glipv2_nano_fruits', 'fruits', 'bbox', 'segm')
     return machine() | stage2 | referring() | fruits | json.loads((RESULTS / 'mask_head.json').read_text())
+
+
+def pretraining() -> dict[str, object]:
+    """Ablation of losses, pseudo-labels of the documented command, resuming, cost of L_inter, loading."""
+    runs = sorted((WORK_DIRS / 'ablation').glob('*/figures.json'))
+    if not runs:
+        raise FileNotFoundError(f'No finished run in {WORK_DIRS / "ablation"}.')
+    rows = [json.loads(file.read_text()) for file in runs]
+    others = [json.loads((RESULTS / f'{name}.json').read_text()) for name in ('resume', 'inter_loss', 'data_loading')]
+    figures = machine() | dict(ablation_command='python benchmarks/ablation.py', ablation=rows) | pseudo_labels()
+    for more in others:
+        figures |= more
+    return figures
+
+
+def pseudo_labels() -> dict[str, int]:
+    newest(ROOT / 'data/shapes/pseudo', '*.jsonl')
+    pairs = [json.loads(line) for file in (ROOT / 'data/shapes/pseudo').glob('*.jsonl') for line in file.open()]
+    return dict(
+        pseudo_label_captions=sum(1 for file in (ROOT / 'data/shapes/captions').glob('*.jsonl') for _ in file.open()),
+        pseudo_label_pairs_with_boxes=len(pairs),
+        pseudo_label_boxes=sum(len(region['bbox']) for pair in pairs for region in pair['grounding']['regions']))
 
 
 def machine() -> dict[str, object]:
@@ -116,6 +144,8 @@ def newest(folder: Path, pattern: str) -> Path:
         raise FileNotFoundError(f'Nothing matches {pattern} in {folder}.')
     return files[-1]
 
+
+FILES = {'core': core, 'masks': masks, 'pretraining': pretraining}
 
 if __name__ == '__main__':
     sys.exit(main())
