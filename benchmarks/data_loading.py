@@ -5,7 +5,7 @@
     python benchmarks/data_loading.py --json FILE     # table, and flat figures in FILE
 
 Throughput: Objects365-like records (500 x 750 JPEG of smoothed noise, 15 boxes of 365 classes) through the training
-pipeline of configs/_base_/datasets/o365_goldg.py in one process on one core: decoding, resizing, prompt and packing.
+pipeline of configs/_base_/datasets/pretrain_sources.py in one process on one core: decoding, resizing, prompt and packing.
 Sampler: seconds and megabytes until the first draw of a mix of three data sets with 2 M records. Pairs: growth of the
 resident memory of a process that reads 100 k pairs, after the first tenth.
 """
@@ -40,7 +40,7 @@ from mmengine.config import Config  # noqa: E402
 
 from glipv2_mmdet.datasets import IndexedODVGDataset, MixedSampler  # noqa: E402
 
-PIPELINE = ROOT / 'configs/_base_/datasets/o365_goldg.py'
+PIPELINE = ROOT / 'configs/_base_/datasets/pretrain_sources.py'
 NUM_CLASSES, NUM_BOXES = 365, 15
 PARTS = (1_000_000, 700_000, 300_000)
 

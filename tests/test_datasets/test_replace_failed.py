@@ -91,3 +91,12 @@ def test_a_data_set_of_mmengine_is_one_part(logged):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match='expected 0 to 1'):
         ReplaceFailedSamples(Listed(), **settings)
+
+
+def test_what_parts_disagree_on_is_no_metainfo():
+    """mmdet reads it back from a checkpoint as a dict; a concatenation of unequal data sets has a list."""
+    parts = Listed()
+    parts.metainfo = [dict(classes=('a',), kind='x'), dict(kind='x')]
+    assert ReplaceFailedSamples(parts).metainfo == dict(kind='x')
+    parts.metainfo = dict(classes=('a',))
+    assert ReplaceFailedSamples(parts).metainfo == dict(classes=('a',))
