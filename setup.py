@@ -27,6 +27,7 @@ INSTALL_REQUIRES = [
     'pycocotools',
     'numpy',
     'tqdm',
+    'ijson',
     'packaging',
 ]
 EXTRAS_REQUIRE = {

@@ -5,7 +5,7 @@
     python benchmarks/data_loading.py --json FILE     # table, and flat figures in FILE
 
 Throughput: Objects365-like records (500 x 750 JPEG of smoothed noise, 15 boxes of 365 classes) through the training
-pipeline of configs/_base_/datasets/pretrain_sources.py in one process on one core: decoding, resizing, prompt and packing.
+pipeline of configs/_base_/datasets/pretrain_sources.py in one process on one core: decoding, resizing, prompt, packing.
 Sampler: seconds and megabytes until the first draw of a mix of three data sets with 2 M records. Pairs: growth of the
 resident memory of a process that reads 100 k pairs, after the first tenth.
 """

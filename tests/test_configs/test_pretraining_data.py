@@ -116,5 +116,5 @@ def test_the_loader_of_a_recipe_gives_batches_of_all_its_sources(small_files, mo
     captions = {prompt.text for prompt in seen if not prompt.is_detection}
     assert captions == {'a red kite. ', 'a dog. ', 'wet sand. '}
     of_detection = [prompt for prompt in seen if prompt.is_detection]
-    assert len(of_detection) == 12 and all('Person' in prompt.names for prompt in of_detection)
+    assert len(of_detection) == 12 and all('person' in prompt.names for prompt in of_detection)
     assert built.dataset.num_failures >= 1  # the broken image
