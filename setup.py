@@ -28,6 +28,7 @@ INSTALL_REQUIRES = [
     'numpy',
     'tqdm',
     'ijson',
+    'pyyaml',
     'packaging',
 ]
 EXTRAS_REQUIRE = {
