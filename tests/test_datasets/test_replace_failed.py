@@ -50,6 +50,7 @@ def test_a_failing_sample_is_replaced_from_its_own_part_logged_and_counted(logge
 
 def test_too_many_failures_stop_with_counts_and_the_last_error(logged):
     dataset = ReplaceFailedSamples(Listed(_1=ValueError('bad box')), max_failed_share=0.05, patience=40)
+    np.random.seed(0)  # a replacement may be sample 1 again, and count
     dataset[1], dataset[1]
     with pytest.raises(TooManyFailures, match=r'Sample 1 failed .*ValueError: bad box\)\. That is failure 3 in 3'):
         for _ in range(9):
