@@ -27,6 +27,8 @@ INSTALL_REQUIRES = [
     'pycocotools',
     'numpy',
     'tqdm',
+    'ijson',
+    'pyyaml',
     'packaging',
 ]
 EXTRAS_REQUIRE = {

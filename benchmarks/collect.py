@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401  (checkpoints load with torch's protection on)
+from benchmarks.report import as_json, write_json  # noqa: E402
 
 WORK_DIRS = ROOT / 'work_dirs'
 RESULTS = ROOT / 'benchmarks/results'
@@ -51,9 +52,8 @@ def main() -> int:
     except FileNotFoundError as error:
         print(f'{error}\nRun the commands in the head of this file first.', file=sys.stderr)
         return 2
-    text = json.dumps(figures, indent=1) + '\n'
-    (RESULTS / f'{name}.json').write_text(text, encoding='utf-8')
-    print(text, end='')
+    write_json(RESULTS / f'{name}.json', figures)
+    print(as_json(figures), end='')
     return 0
 
 

@@ -5,7 +5,7 @@
     python benchmarks/data_loading.py --json FILE     # table, and flat figures in FILE
 
 Throughput: Objects365-like records (500 x 750 JPEG of smoothed noise, 15 boxes of 365 classes) through the training
-pipeline of configs/_base_/datasets/o365_goldg.py in one process on one core: decoding, resizing, prompt and packing.
+pipeline of configs/_base_/datasets/pretrain_sources.py in one process on one core: decoding, resizing, prompt, packing.
 Sampler: seconds and megabytes until the first draw of a mix of three data sets with 2 M records. Pairs: growth of the
 resident memory of a process that reads 100 k pairs, after the first tenth.
 """
@@ -38,9 +38,10 @@ from mmdet.registry import DATASETS  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
 from glipv2_mmdet.datasets import IndexedODVGDataset, MixedSampler  # noqa: E402
 
-PIPELINE = ROOT / 'configs/_base_/datasets/o365_goldg.py'
+PIPELINE = ROOT / 'configs/_base_/datasets/pretrain_sources.py'
 NUM_CLASSES, NUM_BOXES = 365, 15
 PARTS = (1_000_000, 700_000, 300_000)
 
@@ -56,14 +57,7 @@ def main() -> int:
         data_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores', data_torch=torch.__version__,
         data_date=datetime.date.today().isoformat(),
         data_command=' '.join(['python', 'benchmarks/data_loading.py', *sys.argv[1:]]))
-    if args.json == '-':
-        print(json.dumps(figures, indent=2))
-        return 0
-    print('| figure | value |\n| --- | ---: |')
-    print('\n'.join(f'| {name} | {value} |' for name, value in figures.items()))
-    if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
+    publish(figures, markdown_table(('figure', 'value'), figures.items(), text=('figure', )), args.json)
     return 0
 
 
@@ -155,9 +149,7 @@ def resident_mb() -> float:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
-                        help='flat figures: to FILE beside the table, or instead of it to the standard output')
+    parser = make_parser(__doc__)
     parser.add_argument('--images', type=int, default=64, help='images of the throughput measurement')
     parser.add_argument('--pairs', type=int, default=100_000, help='pairs of the memory measurement')
     return parser.parse_args()

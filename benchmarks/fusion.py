@@ -13,7 +13,6 @@ textbook time over our time of the *same* repetition. Training means forward and
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -27,7 +26,8 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401
-from benchmarks.setup_record import describe_setup  # noqa: E402
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from benchmarks.textbook_bi_attention import textbook_bi_attention  # noqa: E402
 from glipv2_mmdet.models.layers import BiAttention  # noqa: E402
 
@@ -53,13 +53,7 @@ def main() -> int:
             for name, value in race(layer, num_words, args.positions, args.repeats).items()
         }
     setup = describe_setup('fusion', args, positions=args.positions)
-    if args.json == '-':
-        print(json.dumps(figures | setup, indent=2))
-    else:
-        print_table(figures, setup, args)
-        if args.json:
-            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.json).write_text(json.dumps(figures | setup, indent=2) + '\n', encoding='utf-8')
+    publish(figures | setup, table(figures, setup, args), args.json)
     worst = max(figures[f'fusion_T{num_words}_max_rel_diff'] for num_words in args.words)
     if not worst <= MAX_REL_DIFF:
         print(f'The forms differ by {worst:.1e}, allowed are {MAX_REL_DIFF:.0e}.', file=sys.stderr)
@@ -127,37 +121,26 @@ def ratio(seconds: list[list[float]]) -> float:
     return round(statistics.median(textbook / ours for ours, textbook in zip(*seconds, strict=True)), 3)
 
 
-def print_table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> None:
-    print(
-        f'Fusion layer, {args.positions} image positions. {setup["fusion_machine"]}, {args.threads} threads, '
-        f'torch {setup["fusion_torch"]}, {setup["fusion_date"]}, median of {args.repeats} alternating runs.\n'
-        f'Command: `{setup["fusion_command"]}`\n'
-    )
-    columns = ('inference, ms', 'textbook, ms', 'ratio', 'training, ms', 'textbook, ms', 'ratio')
-    print(f'| words | {" | ".join(columns)} | largest rel. diff. |')
-    print('| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+def table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> str:
+    rows = []
     for num_words in args.words:
         value = {
             name.removeprefix(f'fusion_T{num_words}_'): figure
             for name, figure in figures.items()
             if name.startswith(f'fusion_T{num_words}_')
         }
-        print(
-            f'| {num_words} | {value["ms_infer_ours"]:.0f} | {value["ms_infer_textbook"]:.0f} | '
-            f'{value["ratio_infer"]:.1f}x | {value["ms_train_ours"]:.0f} | '
-            f'{value["ms_train_textbook"]:.0f} | {value["ratio_train"]:.1f}x | {value["max_rel_diff"]:.0e} |'
-        )
+        rows.append((
+            num_words, f'{value["ms_infer_ours"]:.0f}', f'{value["ms_infer_textbook"]:.0f}',
+            f'{value["ratio_infer"]:.1f}x', f'{value["ms_train_ours"]:.0f}', f'{value["ms_train_textbook"]:.0f}',
+            f'{value["ratio_train"]:.1f}x', f'{value["max_rel_diff"]:.0e}'))
+    columns = ('words', 'inference, ms', 'textbook, ms', 'ratio', 'training, ms', 'textbook, ms', 'ratio',
+               'largest rel. diff.')
+    return (f'Fusion layer, {args.positions} image positions. {setup_sentence("fusion", setup)}\n\n'
+            f'{markdown_table(columns, rows)}')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--json',
-        nargs='?',
-        const='-',
-        metavar='FILE',
-        help='flat figures: to FILE beside the table, or instead of it to the standard output',
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--words', type=int, nargs='+', default=list(NUM_WORDS), help='prompt lengths T')
     parser.add_argument('--positions', type=int, default=NUM_POSITIONS, help='image positions')
     parser.add_argument('--repeats', type=int, default=9, help='counted runs of each form')

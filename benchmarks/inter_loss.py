@@ -14,7 +14,6 @@ than in training (480 to 800 pixels), which makes the step cheaper and the share
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -36,7 +35,8 @@ from mmdet.utils import register_all_modules  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 
-from benchmarks.setup_record import describe_setup  # noqa: E402
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from glipv2_mmdet.models import GLIPv2, InterImageContrast  # noqa: E402
 from glipv2_mmdet.models.losses import inter_image_contrast  # noqa: E402
 from glipv2_mmdet.text import prompt_from_classes  # noqa: E402
@@ -58,13 +58,7 @@ def main() -> int:
     figures = measure(model, args)
     setup = describe_setup(
         'inter_loss', args, images=args.images, image_size=args.size, ranks=args.ranks)
-    if args.json == '-':
-        print(json.dumps(figures | setup, indent=2))
-    else:
-        print_table(figures, setup)
-        if args.json:
-            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.json).write_text(json.dumps(figures | setup, indent=2) + '\n', encoding='utf-8')
+    publish(figures | setup, table(figures, setup), args.json)
     share = figures['inter_loss_share_percent']
     if not share < MAX_SHARE_PERCENT:
         print(f'The loss takes {share:.1f} % of a step, allowed are {MAX_SHARE_PERCENT:g} %.', file=sys.stderr)
@@ -135,28 +129,18 @@ def seconds_of(run) -> float:
     return time.perf_counter() - start
 
 
-def print_table(figures: dict[str, object], setup: dict[str, object]) -> None:
-    print(
-        f'L_inter in a GLIPv2-T step, {setup["inter_loss_images"]} images of {setup["inter_loss_image_size"]} px, '
-        f'{setup["inter_loss_ranks"]} ranks. {setup["inter_loss_machine"]}, {setup["inter_loss_threads"]} threads, '
-        f'torch {setup["inter_loss_torch"]}, {setup["inter_loss_date"]}, median of {setup["inter_loss_repeats"]} '
-        f'alternating runs.\nCommand: `{setup["inter_loss_command"]}`\n')
-    print('| positive anchors | words | step, ms | loss, ms | share |')
-    print('| --- | --- | ---: | ---: | ---: |')
-    print(
-        f'| {figures["inter_loss_positive_anchors"]} | {figures["inter_loss_words"]} | '
-        f'{figures["inter_loss_step_ms"]:.0f} | {figures["inter_loss_ms"]:.1f} | '
-        f'{figures["inter_loss_share_percent"]:.2f} % |')
+def table(figures: dict[str, object], setup: dict[str, object]) -> str:
+    row = (
+        figures['inter_loss_positive_anchors'], figures['inter_loss_words'], f'{figures["inter_loss_step_ms"]:.0f}',
+        f'{figures["inter_loss_ms"]:.1f}', f'{figures["inter_loss_share_percent"]:.2f} %')
+    columns = ('positive anchors', 'words', 'step, ms', 'loss, ms', 'share')
+    return (f'L_inter in a GLIPv2-T step, {setup["inter_loss_images"]} images of {setup["inter_loss_image_size"]} px, '
+            f'{setup["inter_loss_ranks"]} ranks. {setup_sentence("inter_loss", setup)}\n\n'
+            f'{markdown_table(columns, [row], text=columns[:2])}')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--json',
-        nargs='?',
-        const='-',
-        metavar='FILE',
-        help='flat figures: to FILE beside the table, or instead of it to the standard output')
+    parser = make_parser(__doc__)
     parser.add_argument('--config', default=str(CONFIG), help='another model with an inter_loss, to try this out')
     parser.add_argument('--images', type=int, default=2, help='images of this rank')
     parser.add_argument('--size', type=int, default=224, help='side of the images, pixels')

@@ -16,7 +16,6 @@ occupy at one time, as torch's allocator reports it. Training means forward and 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -32,7 +31,8 @@ from torch.profiler import ProfilerActivity, profile  # noqa: E402
 import glipv2_mmdet  # noqa: E402, F401
 from benchmarks.dense_mask_head import dense_match  # noqa: E402
 from benchmarks.fusion import alternate, ratio, relative_difference  # noqa: E402
-from benchmarks.setup_record import describe_setup  # noqa: E402
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from glipv2_mmdet.models import HourglassMaskHead  # noqa: E402
 
 HEIGHT, WIDTH = 800, 1344
@@ -61,13 +61,7 @@ def main() -> int:
         figures |= {f'mask_head_N{args.boxes}_T{num_words}_{name}': value
                     for name, value in race(ours, dense, args.boxes, num_words, args.repeats).items()}
     setup = describe_setup('mask_head', args)
-    if args.json == '-':
-        print(json.dumps(figures | setup, indent=2))
-    else:
-        print_table(figures, setup, args)
-        if args.json:
-            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.json).write_text(json.dumps(figures | setup, indent=2) + '\n', encoding='utf-8')
+    publish(figures | setup, table(figures, setup, args), args.json)
     worst = max(value for name, value in figures.items() if name.endswith('max_rel_diff'))
     if not worst <= MAX_REL_DIFF:
         print(f'The forms differ by {worst:.1e}, allowed are {MAX_REL_DIFF:.0e}.', file=sys.stderr)
@@ -142,36 +136,26 @@ def random_phrases(num_boxes: int, num_words: int) -> Tensor:
     return (places >= starts) & (places < starts + WORDS_PER_PHRASE)
 
 
-def print_table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> None:
-    print(
-        f'Mask head, {args.boxes} boxes. {setup["mask_head_machine"]}, {args.threads} threads, '
-        f'torch {setup["mask_head_torch"]}, {setup["mask_head_date"]}, median of {args.repeats} alternating runs.\n'
-        f'Command: `{setup["mask_head_command"]}`\n'
-    )
-    print('| words | what | memory, MB | dense, MB | ratio | time, ms | dense, ms | ratio | largest rel. diff. |')
-    print('| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+def table(figures: dict[str, float], setup: dict[str, object], args: argparse.Namespace) -> str:
+    rows = []
     for num_words in args.words:
         prefix = f'mask_head_N{args.boxes}_T{num_words}_'
         value = {name.removeprefix(prefix): figure for name, figure in figures.items() if name.startswith(prefix)}
         for name, label in (('match_infer', 'matching'), ('match_train', 'matching, training'),
                             ('head_infer', 'head'), ('head_train', 'head, training')):
-            print(
-                f'| {num_words} | {label} | {value[f"{name}_mb_ours"]:.0f} | {value[f"{name}_mb_dense"]:.0f} | '
-                f'{value[f"{name}_memory_ratio"]:.1f}x | {value[f"{name}_ms_ours"]:.0f} | '
-                f'{value[f"{name}_ms_dense"]:.0f} | {value[f"{name}_time_ratio"]:.1f}x | '
-                f'{value["max_rel_diff"]:.0e} |'
-            )
+            rows.append((
+                num_words, label, f'{value[f"{name}_mb_ours"]:.0f}', f'{value[f"{name}_mb_dense"]:.0f}',
+                f'{value[f"{name}_memory_ratio"]:.1f}x', f'{value[f"{name}_ms_ours"]:.0f}',
+                f'{value[f"{name}_ms_dense"]:.0f}', f'{value[f"{name}_time_ratio"]:.1f}x',
+                f'{value["max_rel_diff"]:.0e}'))
+    columns = ('words', 'what', 'memory, MB', 'dense, MB', 'ratio', 'time, ms', 'dense, ms', 'ratio',
+               'largest rel. diff.')
+    return (f'Mask head, {args.boxes} boxes. {setup_sentence("mask_head", setup)}\n\n'
+            f'{markdown_table(columns, rows, text=("what", ))}')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--json',
-        nargs='?',
-        const='-',
-        metavar='FILE',
-        help='flat figures: to FILE beside the table, or instead of it to the standard output',
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--boxes', type=int, default=100, help='number of boxes N')
     parser.add_argument('--words', type=int, nargs='+', default=[50, 200], help='prompt lengths T')
     parser.add_argument('--repeats', type=int, default=5, help='counted runs of each form')

@@ -7,9 +7,9 @@ bert_pipeline = [
     dict(step, vocab='bert-base-uncased') if step['type'] == 'BuildPrompt' else step for step in _base_.train_pipeline
 ]
 train_dataloader = dict(
-    dataset=dict(datasets=[
-        dict(dataset, pipeline=bert_pipeline) for dataset in _base_.train_dataloader.dataset.datasets
-    ]))
+    dataset=dict(dataset=dict(datasets=[
+        dict(source, pipeline=bert_pipeline) for source in _base_.train_dataloader.dataset.dataset.datasets
+    ])))
 
 model = dict(
     language_model=dict(

@@ -8,8 +8,7 @@ load_from = 'work_dirs/glipv2_b_pretrain/iter_1000000.pth'
 
 # no word is hidden here, so the model sees prompts as inference will show them
 model = dict(mlm_head=None)
-train_dataloader = dict(
-    dataset=dict(datasets=[_base_.objects365, *_base_.more_detection, *_base_.goldg]))
+train_dataloader = dict(dataset=dict(dataset=dict(datasets=[*_base_.detection, *_base_.goldg])))
 
 max_iters = 500000
 train_cfg = dict(max_iters=max_iters)

@@ -8,7 +8,7 @@ load_from = 'work_dirs/glipv2_t_pretrain/iter_330000.pth'
 
 # no word is hidden here, so the model sees prompts as inference will show them
 model = dict(mlm_head=None)
-train_dataloader = dict(dataset=dict(datasets=[_base_.objects365, _base_.goldg_mixed, _base_.goldg_flickr]))
+train_dataloader = dict(dataset=dict(dataset=dict(datasets=[*_base_.detection, *_base_.goldg])))
 
 max_iters = 300000
 train_cfg = dict(max_iters=max_iters)

@@ -1,8 +1,10 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
 from .detection_as_grounding import DetectionAsGrounding
-from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
+from .glip_tsv import TSVPairs
+from .image_text_stream import IndexedODVGDataset, WebDatasetPairs
 from .mdetr_grounding import MDETRGroundingDataset
+from .negative_captions import WithNegativeCaptions
 from .odvg import GroundedODVGDataset
 from .phrasecut import PhraseCutDataset
 from .referring import ReferringDataset
@@ -13,5 +15,5 @@ from .transforms import BuildPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
 __all__ = [
     'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'GroundedODVGDataset', 'IndexedODVGDataset', 'LoadMasks',
     'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset', 'ReferringDataset',
-    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs', 'WithNegativeCaptions'
 ]

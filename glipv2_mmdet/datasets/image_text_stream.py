@@ -1,13 +1,11 @@
-"""Image-text pairs with (pseudo) boxes in constant memory: ODVG jsonl, GLIP's TSV, WebDataset shards.
+"""Image-text pairs with (pseudo) boxes in constant memory: ODVG jsonl, WebDataset shards. GLIP's TSVs: ``glip_tsv``.
 
-Each leaves samples for ``BuildPrompt``; TSV and WebDataset samples bring the image along (``img_bytes``), for
+Each leaves samples for ``BuildPrompt``; WebDataset samples bring the image along (``img_bytes``), for
 ``LoadStreamedImage``. All fit into mmdet's ``ConcatDataset`` and ``MixedSampler``.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -20,7 +18,7 @@ from torch.utils.data import get_worker_info
 
 from .lazy import LazyDataset
 from .line_offsets import LineReader
-from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
+from .odvg_records import Place, RecordParser, load_class_lists, parse_line
 
 
 @DATASETS.register_module()
@@ -56,94 +54,15 @@ class IndexedODVGDataset(LazyDataset):
             sample['text'] = self._class_lists[sample.pop('vocabulary')]
         return sample
 
-
-@DATASETS.register_module()
-class TSVPairs(LazyDataset):
-    """GLIP's caption TSVs: ``key \\t base64 image`` and ``key \\t json label``, row by row the same key.
-
-    Label json, flat (spans per box) or nested (boxes and scores per entity)::
-
-        {"caption", "tokens_positive": [[[0, 5]], ...], "bboxes": [[x1, y1, x2, y2], ...], "scores"?, "img_h", "img_w"}
-        {"caption", "tokens_positive": [[[0, 5]], ...], "bboxes": [[[...], ...], ...], "scores"?: [[...], ...], ...}
-
-    A row of which no box is left is replaced by the next one that has some: without boxes nothing is known of it, and
-    its words would count as negatives. GLIP's ``.lineidx`` files are not needed.
-
-    Args:
-        image_tsv, label_tsv: paths, relative to ``data_root``.
-        min_score: boxes must score more; GLIP's 0.5.
-        pipeline, index_folder: as in :class:`IndexedODVGDataset`.
-
-    Raises:
-        ValueError: files of different length; on reading, rows of different keys or broken base64.
-        ODVGError: on reading a label that cannot be used.
-    """
-
-    def __init__(self, image_tsv: str, label_tsv: str, data_root: str = '', min_score: float = 0.5,
-                 pipeline: Sequence[Any] = (), index_folder: str | None = None) -> None:
-        super().__init__(pipeline)
-        self.images = LineReader(osp.join(data_root, image_tsv), index_folder)
-        self.labels = LineReader(osp.join(data_root, label_tsv), index_folder)
-        if len(self.images) != len(self.labels):
-            raise ValueError(f'{self.images.path} has {len(self.images)} rows, {self.labels.path} {len(self.labels)}; '
-                             'expected one label per image. One of the downloads is not complete.')
-        self.min_score = min_score
-        self._parse = RecordParser()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def get_data_info(self, idx: int) -> dict:
-        for step in range(len(self)):
-            row = (int(idx) + step) % len(self)
-            sample, key = self._label(row)
-            if sample['instances']:
-                sample['img_bytes'] = self._image(row, key)
-                return sample
-        raise ODVGError(f'{self.labels.path}: no row has a box with a score above {self.min_score}; expected pseudo '
-                        'boxes. Lower min_score, or label the captions with tools/pseudo_label.py.')
-
-    def _label(self, row: int) -> tuple[dict, bytes]:
-        place = Place(str(self.labels.path), row + 1)
-        key, _, content = self.labels[row].partition(b'\t')
-        record = parse_line(content, place)
-        return self._parse(_tsv_record(record, key.decode(), self.min_score, place), place), key
-
-    def _image(self, row: int, key: bytes) -> bytes:
-        columns = self.images[row].split(b'\t')
-        if columns[0] != key:
-            raise ValueError(f'{self.images.path}:{row + 1}: key {columns[0].decode()!r}, the label has '
-                             f'{key.decode()!r}; expected the same. The two files do not belong together.')
+    def get_caption(self, row: int) -> str:
+        """The caption of a grounding record."""
+        place = Place(str(self.lines.path), row + 1)
+        record = parse_line(self.lines[row], place)
         try:
-            return base64.b64decode(columns[-1], validate=True)
-        except binascii.Error as error:
-            raise ValueError(f'{self.images.path}:{row + 1}: the last column is no base64 ({error}). Expected the '
-                             'image there: repair or delete the row.') from error
-
-
-def _tsv_record(label: Any, key: str, min_score: float, place: Place) -> dict:
-    """GLIP's label as an ODVG record."""
-    label = label[0] if isinstance(label, list) and len(label) == 1 else label
-    try:
-        entities, boxes = label['tokens_positive'], label['bboxes']
-        scores = label.get('scores') or [[1.0] * len(group) if _is_nested(group) else 1.0 for group in boxes]
-        regions = []
-        for spans, group, values in zip(entities, boxes, scores, strict=True):
-            if not _is_nested(group):
-                group, values = [group], [values]
-            kept = [box for box, score in zip(group, values, strict=True) if score > min_score]
-            if kept:
-                regions.append({'bbox': kept, 'tokens_positive': spans})
-        return {'filename': key, 'height': label['img_h'], 'width': label['img_w'], 'image_id': key,
-                'grounding': {'caption': label['caption'], 'regions': regions}}
-    except (KeyError, TypeError, ValueError) as error:
-        raise place.error(f'label {str(label)[:80]!r} ({error})',
-                          'caption, tokens_positive, bboxes, img_h, img_w, with as many spans and scores as boxes',
-                          'Delete the row, or make the file again.') from error
-
-
-def _is_nested(group: list) -> bool:
-    return not group or isinstance(group[0], list)
+            return str(record['grounding']['caption'])
+        except (KeyError, TypeError) as error:
+            raise place.error(f'record {str(record)[:80]!r}', 'a grounding record with a caption',
+                              'Take negative captions from files of captions only.') from error
 
 
 @DATASETS.register_module()

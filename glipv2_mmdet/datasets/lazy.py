@@ -32,10 +32,14 @@ class LazyDataset(Dataset):
         """Nothing to do; ``ConcatDataset`` calls it."""
 
     def get_data_info(self, idx: int) -> dict:
-        """The sample before the pipeline."""
+        """The sample before the pipeline; samplers ask for it too."""
         raise NotImplementedError
+
+    def load(self, idx: int) -> dict:
+        """The same with what only the pipeline needs."""
+        return self.get_data_info(idx)
 
     def __getitem__(self, idx: int) -> Any:
         if not 0 <= idx < len(self):  # what ends a loop over the data set
             raise IndexError(f'Sample {idx} of {type(self).__name__} with {len(self)} samples; expected 0 or more.')
-        return self.pipeline(self.get_data_info(idx))
+        return self.pipeline(self.load(idx))

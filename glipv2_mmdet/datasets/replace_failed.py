@@ -55,7 +55,13 @@ class ReplaceFailedSamples(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        return self.dataset.metainfo
+        """What all parts agree on. A ``ConcatDataset`` of unequal ones has a list, which mmdet cannot read back from
+        a checkpoint; names come with the prompts anyhow."""
+        found = self.dataset.metainfo
+        if isinstance(found, Mapping):
+            return found
+        first, *others = found
+        return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
     @property
     def cumulative_sizes(self) -> list[int]:

@@ -3,6 +3,7 @@ from .chunking import PromptChunk, chunk_prompt
 from .masking import MaskedTokens, StepGenerators, mask_tokens, maskable_tokens
 from .negatives import sample_prompt_classes
 from .noun_phrases import find_noun_phrases
+from .packing import pack_captions
 from .positive_map import phrase_scores, phrase_token_map
 from .prompt import (
     Phrase,
@@ -18,6 +19,6 @@ from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 __all__ = [
     'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'StepGenerators', 'TokenBatch',
     'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'find_noun_phrases', 'mask_tokens', 'maskable_tokens',
-    'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes',
+    'pack_captions', 'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes',
     'sample_prompt_classes'
 ]

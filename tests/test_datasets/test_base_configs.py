@@ -97,13 +97,13 @@ def test_raccoon_photos_load_and_their_boxes_fit(shared_dir):
 
 
 SOURCES = ('coco', 'objects365_v1', 'objects365_v2', 'lvis', 'open_images', 'visual_genome', 'imagenet_boxes', 'mixed',
-           'flickr30k', 'captions')
+           'mixed_no_coco', 'flickr30k', 'cap4m', 'cap12m', 'cc15m_sbu', 'cc3m_shards')
 
 
 @pytest.mark.parametrize('name', SOURCES)
 def test_every_pretraining_source_is_made_of_registered_parts_with_their_own_settings(name):
     """Files are not there, so the constructor is not run; its arguments are checked against its signature."""
-    source = Config.fromfile(CONFIGS / 'pretrain_sources.py')[name]
+    source = Config.fromfile(CONFIGS / 'pretrain_sources.py').sources[name]
     for settings in (source, source.get('dataset')):
         if settings is None:
             continue

@@ -1,5 +1,4 @@
-"""Pairs read lazily: ODVG by offsets, GLIP's TSV, WebDataset shards."""
-import base64
+"""Pairs read lazily: ODVG by offsets, WebDataset shards."""
 import json
 import pickle
 from itertools import islice
@@ -10,7 +9,7 @@ import pytest
 from mmdet.registry import DATASETS
 from torch.utils.data import DataLoader
 
-from glipv2_mmdet.datasets import IndexedODVGDataset, TSVPairs
+from glipv2_mmdet.datasets import IndexedODVGDataset
 from glipv2_mmdet.datasets.image_text_stream import write_pair
 from glipv2_mmdet.datasets.line_offsets import LineReader
 from glipv2_mmdet.datasets.odvg_records import ODVGError
@@ -77,59 +76,6 @@ def test_a_broken_odvg_line_is_named_when_it_is_read(tmp_path):
         dataset[1]
 
 
-# ---- TSV
-
-FLAT = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
-            bboxes=[[40.2, 10.0, 70.9, 40.1], [0.0, 38.5, 79.0, 59.0]], scores=[0.91, 0.66])
-NESTED = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
-              bboxes=[[[40, 10, 70, 40], [1, 1, 9, 9]], [[0, 38, 79, 59]]], scores=[[0.9, 0.5], [0.6]])
-
-
-@pytest.fixture
-def tsv(tmp_path):
-    def build(labels, keys=None, **settings):
-        keys = keys or [f'k{number}' for number in range(len(labels))]
-        (tmp_path / 'image.tsv').write_text(''.join(
-            f'{key}\t{base64.b64encode(jpeg(number)).decode()}\n' for number, key in enumerate(keys)))
-        (tmp_path / 'label.tsv').write_text(''.join(
-            f'k{number}\t{json.dumps(label)}\n' for number, label in enumerate(labels)))
-        return TSVPairs('image.tsv', 'label.tsv', str(tmp_path), **settings)
-    return build
-
-
-def test_flat_and_nested_labels_are_read_and_weak_boxes_left_out(tsv):
-    flat, nested = tsv([FLAT, [NESTED]])
-    assert [(i['bbox'], i['bbox_label']) for i in flat['instances']] == [
-        ([40.2, 10.0, 70.9, 40.1], 0), ([0.0, 38.5, 79.0, 59.0], 1)]
-    assert [(i['bbox'], i['bbox_label']) for i in nested['instances']] == [([40, 10, 70, 40], 0), ([0, 38, 79, 59], 1)]
-    assert flat['text'] == CAPTION and flat['tokens_positive'] == [[[0, 5]], [[14, 22]]]
-    assert nested['img_bytes'] == jpeg(1) and nested['img_path'] == 'k1'
-
-
-def test_a_row_without_boxes_gives_way_to_the_next(tsv):
-    dataset = tsv([FLAT, NESTED], min_score=0.9)
-    assert dataset[1]['img_path'] == 'k0' and len(dataset[0]['instances']) == 1
-    with pytest.raises(ODVGError, match=r'no row has a box with a score above 0\.95'):
-        tsv([FLAT, NESTED], min_score=0.95)[0]
-
-
-def test_files_that_do_not_belong_together_are_refused(tsv):
-    with pytest.raises(ValueError, match=r'image\.tsv has 1 rows, .*label\.tsv 2'):
-        tsv([FLAT, FLAT], keys=['k0'])
-    with pytest.raises(ValueError, match=r"image\.tsv:2: key 'other', the label has 'k1'"):
-        tsv([FLAT, FLAT], keys=['k0', 'other'])[1]
-    with pytest.raises(ODVGError, match=r"label\.tsv:1: label .*'bboxes'"):
-        tsv([{'caption': 'a dog', 'tokens_positive': []}])[0]
-
-
-def test_the_image_of_a_pair_is_decoded_from_its_bytes(tsv):
-    dataset = tsv([FLAT], pipeline=[dict(type='LoadStreamedImage'), dict(type='LoadAnnotations', with_bbox=True),
-                                    dict(type='CleanBoxes'), dict(type='BuildPrompt')])
-    sample = dataset[0]
-    assert sample['img'].shape == (60, 80, 3) and sample['ori_shape'] == (60, 80)
-    assert sample['prompt'].names == ('a dog', 'wet sand') and 'img_bytes' not in sample
-
-
 # ---- WebDataset
 
 @pytest.fixture
@@ -172,7 +118,7 @@ def test_more_readers_than_shards_are_refused(shards):
         dataset[0]
 
 
-def test_streams_and_files_mix(shards, tsv):
+def test_streams_mix(shards):
     dataset = DATASETS.build(dict(type='ReplaceFailedSamples', dataset=dict(type='ConcatDataset', datasets=[
         dict(type='WebDatasetPairs', shards=shards, num_samples=12),
         dict(type='WebDatasetPairs', shards=shards, num_samples=5)])))

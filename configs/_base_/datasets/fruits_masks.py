@@ -7,10 +7,7 @@ metainfo = dict(classes=('date', 'fig', 'hazelnut'))
 train_pipeline = _base_.train_pipeline
 train_pipeline.insert(2, dict(type='LoadMasks'))
 
-train_dataloader = dict(
-    # 15 photos are two steps: starting the loader anew after each pass would take as long as the steps
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(data_root=data_root, metainfo=metainfo))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/val.json', metric=['bbox', 'segm'])

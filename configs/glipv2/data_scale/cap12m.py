@@ -2,4 +2,5 @@
 #   bash tools/dist_train.sh configs/glipv2/data_scale/cap12m.py 8
 _base_ = './o365_goldg.py'
 
-train_dataloader = dict(dataset=dict(datasets=[_base_.objects365, *_base_.goldg, *_base_.cap12m]))
+train_dataloader = dict(
+    dataset=dict(dataset=dict(datasets=[_base_.sources.objects365_v1, *_base_.goldg, _base_.sources.cap12m])))

@@ -11,11 +11,11 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-_CHUNK = 1 << 20  # characters read at once
-_DECODER = json.JSONDecoder()
-_AFTER_NUMBER = frozenset(',]} \t\r\n')
+import ijson
+
+_CHUNK = 1 << 20  # bytes read at once
 
 
 def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
@@ -23,100 +23,44 @@ def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
 
     Args:
         path: json file.
-        key: key of the array in the object at the top; None when the file is an array itself.
+        key: key of the array in the object at the top, without a dot; None when the file is an array itself.
 
     Raises:
-        ValueError: no such key, no array there, or broken json; the text names the file and the character.
+        ValueError: no such key, no array there, or broken json; the text names the file and the place.
     """
-    with open(path, encoding='utf-8') as file:
-        reader = _Reader(file, str(path))
-        if key is None:
-            yield from reader.array()
-            return
-        reader.expect('{')
-        while reader.peek() != '}':
-            name = reader.value()
-            reader.expect(':')
-            if name == key:
-                yield from reader.array()
-                return
-            reader.skip_value()
-            if reader.peek() == ',':
-                reader.expect(',')
-    raise ValueError(f'{path}: no "{key}" at the top of this json file. Is it the annotation file this tool expects?')
+    count = 0
+    try:
+        with open(path, 'rb') as file:
+            prefix = 'item' if key is None else f'{key}.item'
+            # json's own numbers instead of decimal ones
+            for item in ijson.items(file, prefix, use_float=True, buf_size=_CHUNK):
+                yield item
+                count += 1
+        if not count:
+            _check_for_array(path, key)
+    except ijson.JSONError as error:
+        place = 'before the first item' if not count else f'behind item {count}'
+        raise ValueError(
+            f'{path}: broken json {place} of {_name(key)} ({" ".join(str(error).split())}). Expected the json file '
+            'as it was published: download it again if it is cut off.'
+        ) from error
 
 
-class _Reader:
-    """A window on the text of a json file."""
+def _check_for_array(path: str | Path, key: str | None) -> None:
+    """Tells an empty array from another value and from none."""
+    with open(path, 'rb') as file:
+        events = ijson.parse(file, buf_size=_CHUNK)
+        event = next((event for prefix, event, _ in events if prefix == (key or '')), None)
+    if event is None:
+        raise ValueError(f'{path}: no "{key}" at the top of this json file. Is it the annotation file this tool '
+                         'expects?')
+    if event != 'start_array':
+        raise ValueError(f'{path}: {_name(key)} is no array but a {event.removeprefix("start_")}. Is it the '
+                         'annotation file this tool expects?')
 
-    def __init__(self, file: TextIO, name: str) -> None:
-        self.file, self.name = file, name
-        self.text, self.position, self.dropped, self.ended = '', 0, 0, False
 
-    def array(self) -> Iterator[Any]:
-        self.expect('[')
-        if self.peek() == ']':
-            self.expect(']')
-            return
-        while True:
-            yield self.value()
-            if self.peek() == ']':
-                self.expect(']')
-                return
-            self.expect(',')
-
-    def value(self) -> Any:
-        self.peek()
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self.text, self.position)
-            except json.JSONDecodeError as error:
-                if self._fill():
-                    continue
-                raise self._error(f'broken json ({error.msg})', error.pos) from error
-            # a number that the end of the window cuts (3|.5, 4e|2) may go on behind it
-            if isinstance(value, (int, float)) and self.text[end : end + 1] not in _AFTER_NUMBER and self._fill():
-                continue
-            self.position = end
-            return value
-
-    def skip_value(self) -> None:
-        """Passes over a value; an array item by item, because another one may be the file's largest part."""
-        if self.peek() == '[':
-            for _ in self.array():
-                pass
-        else:
-            self.value()
-
-    def peek(self) -> str:
-        while True:
-            while self.position < len(self.text) and self.text[self.position].isspace():
-                self.position += 1
-            if self.position < len(self.text):
-                return self.text[self.position]
-            if not self._fill():
-                raise self._error('the file ends too early', self.position)
-
-    def expect(self, mark: str) -> None:
-        found = self.peek()
-        if found != mark:
-            raise self._error(f"found '{found}' instead of '{mark}'", self.position)
-        self.position += 1
-
-    def _fill(self) -> bool:
-        if self.ended:
-            return False
-        more = self.file.read(_CHUNK)
-        self.ended = not more
-        self.dropped += self.position
-        self.text, self.position = self.text[self.position :] + more, 0
-        return bool(more)
-
-    def _error(self, what: str, position: int) -> ValueError:
-        return ValueError(
-            f'{self.name}: {what} at character {self.dropped + position}. Expected the json file as it was '
-            'published: download it again if it is cut off.'
-        )
+def _name(key: str | None) -> str:
+    return 'the top' if key is None else f'"{key}"'
 
 
 class GroupedRows:

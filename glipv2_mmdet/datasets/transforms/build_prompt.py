@@ -16,6 +16,7 @@ from ...text import (
     Prompt,
     PromptError,
     PromptTokenizer,
+    pack_captions,
     prompt_from_caption,
     prompt_from_classes,
     sample_prompt_classes,
@@ -28,7 +29,8 @@ class BuildPrompt(BaseTransform):
     """Builds ``results['prompt']`` and makes ``gt_bboxes_labels`` (G,) point to its phrases.
 
     Class lists become 'a. b. c'; with ``sample`` the classes of this picture plus random absent ones, in
-    random order, as many as the token budget holds. Captions stay as they are. Boxes whose class or phrase
+    random order, as many as the token budget holds. Captions stay as they are, with the ``negative_captions`` of the
+    sample, if any, packed around them (:func:`~glipv2_mmdet.text.pack_captions`). Boxes whose class or phrase
     has no place in the budget are removed. A picture without boxes still gets a prompt, all of it negative.
 
     Random numbers come from numpy's global state, which mmengine seeds per data loader worker.
@@ -74,7 +76,8 @@ class BuildPrompt(BaseTransform):
         text = results.get('text')
         labels = np.asarray(results.get('gt_bboxes_labels', ()), dtype=np.int64)
         if isinstance(text, str):
-            prompt, positions = self._from_caption(text, results.get('tokens_positive'), labels)
+            prompt, positions = self._from_caption(
+                text, results.get('tokens_positive'), labels, results.pop('negative_captions', ()))
         elif isinstance(text, Sequence) and text:
             prompt, positions = self._from_classes(tuple(text), labels)
         else:
@@ -122,7 +125,7 @@ class BuildPrompt(BaseTransform):
         return self._all_classes[1]
 
     def _from_caption(
-        self, caption: str, spans: list[list[list[int]]] | None, labels: np.ndarray
+        self, caption: str, spans: list[list[list[int]]] | None, labels: np.ndarray, others: Sequence[str]
     ) -> tuple[Prompt, np.ndarray]:
         """The prompt and, per phrase, its own index, or -1 when truncation leaves it without a token."""
         if spans is None:
@@ -132,7 +135,11 @@ class BuildPrompt(BaseTransform):
             )
         _check_labels(labels, len(spans), f'the {len(spans)} phrases of {caption!r}')
         # A caption that is about nothing drawn (no phrase) is one big negative: its words match no box.
-        prompt = prompt_from_caption(caption, tokens_positive=spans or [[[0, len(caption)]]])
+        spans = spans or [[[0, len(caption)]]]
+        if others:
+            rng = np.random.default_rng(np.random.randint(2**31, size=4))
+            caption, spans = pack_captions(caption, spans, others, self.tokenizer, rng)
+        prompt = prompt_from_caption(caption, tokens_positive=spans)
         tokens = self.tokenizer(prompt).phrase_tokens
         return prompt, np.array(
             [k if positions else -1 for k, positions in enumerate(tokens)], dtype=np.int64
