@@ -19,6 +19,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.report import markdown_table  # noqa: E402
+
 RUNS = ROOT / 'work_dirs/ablation'
 ZERO_SHOT = 'configs/glipv2/glipv2_nano_shapes_zero_shot.py'
 ROWS = {
@@ -83,12 +87,11 @@ def scores(line: str) -> list[float]:
 
 def table(rows: list[dict[str, object]], names: list[str]) -> str:
     """Mean and standard deviation over the seeds, as Markdown."""
-    lines = ['| losses | box AP | zero-shot AP |', '| --- | ---: | ---: |']
+    cells = []
     for name in names:
         runs = [row for row in rows if row['losses'] == ROWS[name]]
-        cells = [spread([run[key] for run in runs]) for key in ('box_ap', 'zero_shot_ap')]
-        lines.append(' | '.join(['| ' + ROWS[name], *cells]) + ' |')
-    return '\n'.join(lines)
+        cells.append((ROWS[name], *(spread([run[key] for run in runs]) for key in ('box_ap', 'zero_shot_ap'))))
+    return markdown_table(('losses', 'box AP', 'zero-shot AP'), cells, text=('losses',))
 
 
 def spread(values: list[float]) -> str:

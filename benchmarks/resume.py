@@ -19,18 +19,21 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+
 RUNS = ROOT / 'work_dirs/resume'
 CONFIG = 'configs/glipv2/glipv2_nano_shapes_mixed.py'
 POLL_SECONDS = 0.2
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--config', default=CONFIG)
     parser.add_argument('--steps', type=int, default=200, help='of both runs')
     parser.add_argument('--checkpoints', type=int, default=50, metavar='STEPS', help='steps between two checkpoints')
     parser.add_argument('--kill-at', type=int, default=130, metavar='STEP', help='kill once this step is in the log')
-    parser.add_argument('--json', type=Path, help='write the figures here')
     args = parser.parse_args()
     if not args.checkpoints < args.kill_at < args.steps:
         parser.error(f'--kill-at {args.kill_at} must lie between --checkpoints {args.checkpoints} and --steps '
@@ -59,11 +62,8 @@ def main() -> int:
         resume_command=' '.join(['python', *sys.argv]), resume_config=args.config, resume_steps=args.steps,
         resume_killed_after_step=killed_at, resume_checkpoint=Path(resumed_from).name,
         resume_values_compared=len(differences), resume_largest_difference=max(differences))
-    print(json.dumps(figures, indent=1))
-    for step, values in expected.items():
-        print(f'step {step:4d}  uninterrupted {values["loss"]:.6f}  killed and resumed {found[step]["loss"]:.6f}')
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
+    rows = [(step, f'{values["loss"]:.6f}', f'{found[step]["loss"]:.6f}') for step, values in expected.items()]
+    publish(figures, markdown_table(('step', 'loss, uninterrupted', 'loss, killed and resumed'), rows), args.json)
     return int(max(differences) > 0)
 
 
