@@ -1,7 +1,8 @@
 """A caption that the model wrote, and where in the image its words are."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -34,3 +35,7 @@ class PredictedCaption:
     def words(self) -> tuple[str, ...]:
         """The W words as they stand in the text."""
         return tuple(self.text[start:end] for start, end in self.word_spans)
+
+    def grounded(self, phrases: Sequence[Phrase], word_boxes: Tensor, word_scores: Tensor) -> PredictedCaption:
+        """The same caption, found in its image."""
+        return replace(self, phrases=tuple(phrases), word_boxes=word_boxes, word_scores=word_scores)
