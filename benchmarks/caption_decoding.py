@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from mmdet.registry import MODELS  # noqa: E402
 from mmengine.config import Config  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401
@@ -73,6 +74,7 @@ class AgainSteps:
 def main() -> int:
     args = parse_args()
     torch.set_num_threads(args.threads)
+    init_default_scope('mmdet')
     figures = {}
     for scale in args.scales:
         torch.manual_seed(0)
@@ -97,7 +99,7 @@ def main() -> int:
 @torch.no_grad()
 def race(detector, beam_size: int, args: argparse.Namespace) -> dict[str, float]:
     """Milliseconds per picture and ratios."""
-    channels = detector.neck.out_channels
+    channels = detector.fusion.blocks[0]['attention'].image_norm.normalized_shape[0]
     levels = [torch.randn(1, channels, -(-args.height // stride), -(-args.width // stride)) for stride in STRIDES]
     tokenizer = detector.language_model.tokenizer
     settings = SearchSettings(beam_size=beam_size, max_words=args.words)

@@ -323,5 +323,5 @@ def test_parts_that_do_not_go_together_are_refused(parts, message):
 
 
 def test_training_image_without_a_caption_is_named(detector, images):
-    with pytest.raises(PromptError, match='Image "photo.jpg" has no caption to learn from. Expected a Prompt'):
+    with pytest.raises(PromptError, match=r'Image "photo\.jpg" has no caption to learn from. Expected a Prompt'):
         detector.loss(images[:1], [data_sample('cat')])
