@@ -1,10 +1,12 @@
 """Small frozen dataclasses that travel between the parts of the model."""
-from glipv2_mmdet.structures.fused_features import FusedFeatures
+from glipv2_mmdet.structures.captions import PredictedCaption
+from glipv2_mmdet.structures.fused_features import EncodedImage, FusedFeatures
 from glipv2_mmdet.structures.grounding import Candidates, GroundingOutputs, GroundingTargets
+from glipv2_mmdet.structures.key_values import KeyValues
 from glipv2_mmdet.structures.masks import MaskTargets, PromptFeatures
 from glipv2_mmdet.structures.text_features import TextFeatures
 
 __all__ = [
-    'Candidates', 'FusedFeatures', 'GroundingOutputs', 'GroundingTargets', 'MaskTargets', 'PromptFeatures',
-    'TextFeatures'
+    'Candidates', 'EncodedImage', 'FusedFeatures', 'GroundingOutputs', 'GroundingTargets', 'KeyValues', 'MaskTargets',
+    'PredictedCaption', 'PromptFeatures', 'TextFeatures'
 ]

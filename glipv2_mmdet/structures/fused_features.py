@@ -1,6 +1,7 @@
-"""What the fusion neck hands to the heads."""
+"""What the fusion neck hands to the heads, and what it knows of an image before it has read a word."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,3 +22,21 @@ class FusedFeatures:
     levels: tuple[Tensor, ...]
     text: TextFeatures
     words: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The image side of fusion with a text that it does not look at: made once, read by any number of texts.
+
+    Attributes:
+        tokens: per fusion block (B, V, C), what its words read: the normalised positions of all levels.
+        levels: (B, C, H, W) after the last block, fine to coarse; empty where nobody looks for regions.
+    """
+    tokens: tuple[Tensor, ...]
+    levels: tuple[Tensor, ...]
+
+    def select(self, images: Sequence[int]) -> EncodedImage:
+        """The given images; the same tensors when these are all of them in order."""
+        if list(images) == list(range(len(self.tokens[0]))):
+            return self
+        return EncodedImage(*(tuple(x[list(images)] for x in part) for part in (self.tokens, self.levels)))

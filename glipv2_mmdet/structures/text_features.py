@@ -17,11 +17,14 @@ class TextFeatures:
         mask: (B, T) bool, True on real tokens.
         lengths: real tokens of each prompt, known on the host, so that nothing has to ask the device
             whether there is padding.
+        causal: each word has read itself and the words before it only, and so it must go on: in fusion the text is
+            read left to right and the image does not see it.
     """
     hidden: Tensor
     embedded: Tensor
     mask: Tensor
     lengths: tuple[int, ...]
+    causal: bool = False
 
     @property
     def has_padding(self) -> bool:
@@ -41,6 +44,6 @@ class TextFeatures:
         lengths = tuple(self.lengths[i] for i in indices)
         longest = max(lengths)
         rows = self.mask.new_tensor(indices, dtype=int)
-        return TextFeatures(
-            hidden=self.hidden[rows, :longest], embedded=self.embedded[rows, :longest],
+        return replace(
+            self, hidden=self.hidden[rows, :longest], embedded=self.embedded[rows, :longest],
             mask=self.mask[rows, :longest], lengths=lengths)

@@ -1,4 +1,5 @@
 """Everything that is true of words, without a network: prompts, tokens, positive maps, chunks, negatives, masks."""
+from .captions import close_up, word_spans
 from .chunking import PromptChunk, chunk_prompt
 from .masking import MaskedTokens, StepGenerators, mask_tokens, maskable_tokens
 from .negatives import sample_prompt_classes
@@ -18,7 +19,7 @@ from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 
 __all__ = [
     'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'StepGenerators', 'TokenBatch',
-    'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'find_noun_phrases', 'mask_tokens', 'maskable_tokens',
-    'pack_captions', 'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes',
-    'sample_prompt_classes'
+    'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'close_up', 'find_noun_phrases', 'mask_tokens',
+    'maskable_tokens', 'pack_captions', 'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption',
+    'prompt_from_classes', 'sample_prompt_classes', 'word_spans'
 ]

@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 
 Span = tuple[int, int]
 
-_WORD = re.compile(r"[^\W_]+(?:['’&-][^\W_]+)*")
+#: A word, with its apostrophe, ampersand and hyphens; punctuation around it is none.
+WORD = re.compile(r"[^\W_]+(?:['’&-][^\W_]+)*")
 _SPACY_LIMIT = 100_000  # characters; its parser needs about 1 GB for ten times as many
 
 
@@ -89,7 +90,7 @@ def _nltk_chunker() -> Callable[[str], Iterator[Span]] | None:
         return None
 
     def chunks(caption: str) -> Iterator[Span]:
-        spans = [match.span() for match in re.finditer(rf'{_WORD.pattern}|[^\w\s]', caption)]
+        spans = [match.span() for match in re.finditer(rf'{WORD.pattern}|[^\w\s]', caption)]
         tags = [tag for _, tag in pos_tag([caption[start:end].lower() for start, end in spans])]
         yield from _tag_chunks(spans, tags)
     return chunks
@@ -166,7 +167,7 @@ _POSSESSIVE = re.compile("['’]s$")
 
 def _rule_chunks(caption: str) -> Iterator[Span]:
     """Determiner*, modifiers*, nouns+; cut at verbs, prepositions, conjunctions, pronouns and punctuation."""
-    matches = list(_WORD.finditer(caption))
+    matches = list(WORD.finditer(caption))
     words = [match.group().lower() for match in matches]
     chunk, gap_start = _Chunk(), 0
     for index, (match, word) in enumerate(zip(matches, words, strict=True)):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from . import clip_vocabulary
+from .captions import close_up
 from .prompt import Phrase, Prompt, PromptError, shorten
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 SHIPPED_VOCABS = {'bert-base-uncased': Path(__file__).with_name('bert_base_uncased_vocab.txt')}
 _BERT_SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+_UNUSED = re.compile(r'\[unused\d+\]')
 # A tokenized prompt of 85 names takes about 40 kB, a counted name about 200 bytes: 20 MB and 4 MB at most, in
 # each data-loader worker. Longer texts than this are not kept by the counter.
 _MAX_PROMPTS, _MAX_COUNTS, _MAX_COUNTED_LENGTH = 512, 16384, 128
@@ -40,10 +43,12 @@ class TokenizedPrompt:
         prompt: The prompt itself.
         input_ids: Token ids with the start and end token, at most ``max_tokens``.
         phrase_tokens: K tuples of positions in ``input_ids``; ``()`` for a phrase behind the token limit.
+        is_cut: Words behind the token limit are missing.
     """
     prompt: Prompt
     input_ids: tuple[int, ...]
     phrase_tokens: tuple[tuple[int, ...], ...]
+    is_cut: bool = False
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -104,6 +109,7 @@ class PromptTokenizer:
         # Tokenizers without a padding token (GPT type) can pad with anything: padding is masked everywhere.
         self.pad_id: int = pad_id if pad_id is not None else 0
         self.mask_id: int | None = _mask_id(self.tokenizer)
+        self.start_id, self.end_id = _start_and_end(self.tokenizer)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
@@ -134,6 +140,20 @@ class PromptTokenizer:
         mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         return TokenBatch(input_ids, mask, lengths)
 
+    @cached_property
+    def unwritten_ids(self) -> tuple[int, ...]:
+        """Tokens that no caption is written with: special ones but the end token, and BERT's ``[unusedN]``."""
+        unused = (i for token, i in self.tokenizer.get_vocab().items() if _UNUSED.fullmatch(token))
+        return tuple(sorted({*self.special_ids, *unused} - {self.end_id}))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text that tokens stand for, word pieces joined and punctuation where it belongs: "a t-shirt, red."
+
+        Tokenizing it gives the same tokens again, if they came from a text. Special tokens are left out.
+        """
+        return close_up(self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
     def _count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)['input_ids'])
 
@@ -150,8 +170,9 @@ class PromptTokenizer:
             first_cut = self.max_tokens - num_last
             ids = ids[:first_cut] + ids[num_tokens - num_last:]
             words = [word for word in words if word[2] < first_cut]
-        tokenized = TokenizedPrompt(prompt, tuple(ids), _phrase_tokens(prompt, words))
-        if num_tokens > self.max_tokens:
+        tokenized = TokenizedPrompt(
+            prompt, tuple(ids), _phrase_tokens(prompt, words), is_cut=num_tokens > self.max_tokens)
+        if tokenized.is_cut:
             self._warn_truncated(tokenized, num_tokens)
         self._warn_unknown(tokenized)
         return tokenized
@@ -251,6 +272,12 @@ def _mask_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
     if tokenizer.mask_token_id is None and tokenizer.eos_token == clip_vocabulary.END:
         return tokenizer.get_vocab().get(clip_vocabulary.MASK)
     return tokenizer.mask_token_id
+
+
+def _start_and_end(tokenizer: PreTrainedTokenizerFast) -> tuple[int | None, int | None]:
+    """Ids of the tokens around a text: ``[CLS]`` and ``[SEP]``, or those of CLIP."""
+    start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return (tokenizer.bos_token_id if start is None else start), (tokenizer.eos_token_id if end is None else end)
 
 
 def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:

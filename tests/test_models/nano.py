@@ -56,7 +56,7 @@ def build_mask_detector(frozen_parts: Sequence[str] = (), **test_cfg) -> GLIPv2:
 
 
 def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
-    """A whole detector with random weights and spread-out scores, in eval mode; ``parts`` adds to it."""
+    """A whole detector with random weights and spread-out scores, in eval mode; ``parts`` adds to it or replaces."""
     torch.manual_seed(0)
     detector = MODELS.build(
         dict(
@@ -109,8 +109,8 @@ def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
                 ),
                 **test_cfg,
             },
-            **(parts or {}),
         )
+        | (parts or {})
     )
     detector.init_weights()
     for name in ('box', 'centerness', 'text_projection'):

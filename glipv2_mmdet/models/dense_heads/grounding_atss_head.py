@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from glipv2_mmdet.dist import mean_over_ranks
-from glipv2_mmdet.models.dense_heads.grounding_decode import merge_chunks, select_candidates, suppress
+from glipv2_mmdet.models.dense_heads.grounding_decode import best_regions, merge_chunks, select_candidates, suppress
 from glipv2_mmdet.models.dense_heads.grounding_targets import assign_targets
 from glipv2_mmdet.models.layers.bi_attention import MAX_SCORE
 from glipv2_mmdet.models.layers.levels import join_levels
@@ -139,6 +139,23 @@ class GroundingATSSHead(BaseModule):
         anchors = self.anchors(outputs)
         return [select_candidates(outputs, i, anchors, phrase_map, shape, self.bbox_coder, cfg or self.test_cfg)
                 for i, (phrase_map, shape) in enumerate(zip(phrase_maps, image_shapes, strict=True))]
+
+    def word_regions(self, outputs: GroundingOutputs, image: int, word_map: Tensor, image_shape: Sequence[int],
+                     scale_factor: Sequence[float] | None) -> tuple[Tensor, Tensor]:
+        """The best region of each word, boxes (W, 4) as :meth:`detections` gives them and scores (W,).
+
+        Args:
+            outputs: raw outputs.
+            image: which image of the batch.
+            word_map: (W, T) bool, the tokens of each word.
+            image_shape: (H, W) without padding.
+            scale_factor: (w, h) input size over original size, for boxes in original pixels; None keeps input pixels.
+        """
+        boxes, scores = best_regions(
+            outputs, image, self.anchors(outputs), word_map, image_shape, self.bbox_coder)
+        if scale_factor is not None:
+            boxes = boxes / boxes.new_tensor(scale_factor).repeat(2)
+        return boxes + boxes.new_tensor([0, 0, 1, 1]), scores
 
     def detections(self, chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]],
                    scale_factor: Sequence[float] | None, cfg: ConfigDict | None = None) -> InstanceData:

@@ -49,6 +49,33 @@ def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, ph
     return Candidates(boxes=boxes, scores=torch.cat(scores), phrases=torch.cat(phrases), anchors=anchor_ids)
 
 
+def best_regions(outputs: GroundingOutputs, image: int, anchors: Tensor, word_map: Tensor,
+                 image_shape: Sequence[int], coder: DeltaXYWHBBoxCoderForGLIP) -> tuple[Tensor, Tensor]:
+    """The region of one image that matches each word best, whatever the other words have found.
+
+    A word's score at an anchor is the mean of the region-word probabilities of its tokens; centerness does not count
+    and nothing is suppressed. For a word of one token that is the anchor of its highest region-word logit, as GLIPv2
+    grounds the words of a caption (appendix, grounded captioning). Anchors centred in padding do not take part.
+
+    Args:
+        outputs: raw outputs of a batch.
+        image: which image of the batch.
+        anchors: (A, 4).
+        word_map: (W, T) bool, the tokens of each word.
+        image_shape: (H, W) of the image without its padding; boxes are clipped to it.
+        coder: box coder.
+
+    Returns:
+        Boxes (W, 4), xyxy with inclusive right and bottom side in input pixels, and scores (W,).
+    """
+    scores = phrase_scores(outputs.word_logits[image].float().sigmoid(), word_map)  # (A, W)
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    outside = (centers >= centers.new_tensor(image_shape[1::-1])).any(dim=1)
+    scores, anchor_ids = scores.masked_fill(outside[:, None], -1).max(dim=0)
+    boxes = coder.decode(anchors[anchor_ids], outputs.box_deltas[image, anchor_ids].float(), max_shape=image_shape)
+    return boxes, scores
+
+
 def merge_chunks(chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]]) -> Candidates:
     """Join the candidates of several prompts of one image; phrases become positions in the full class list.
 

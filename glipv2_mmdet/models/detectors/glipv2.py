@@ -1,7 +1,10 @@
-"""GLIPv2: images and prompts in, grounded boxes (and masks) out. The whole flow on one screen."""
+"""GLIPv2: images and prompts in, grounded boxes (and masks) out. The whole flow on one screen.
+
+With a caption head, text is read left to right and may also be written: see ``captioning.py``.
+"""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +18,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
-from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures
+from glipv2_mmdet.models.detectors.captioning import (
+    annotated_words,
+    caption_of,
+    predict_captions,
+    prepare_captioning,
+)
+from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
 from glipv2_mmdet.text import (
     Prompt,
     PromptChunk,
@@ -25,6 +34,9 @@ from glipv2_mmdet.text import (
     parse_prompt,
     phrase_token_map,
 )
+
+#: Which images of a batch, and one encoded prompt for each of them.
+Fuse = Callable[[Sequence[int], TextFeatures], FusedFeatures]
 
 
 @MODELS.register_module()
@@ -40,21 +52,26 @@ class GLIPv2(BaseDetector):
         inter_loss: ``InterImageContrast`` adds ``loss_inter`` where the ``bbox_head`` learns; without it there is none.
         mlm_head: ``MLMHead`` hides words of training prompts and adds ``loss_mlm``; without it nothing is hidden.
         mask_head: ``HourglassMaskHead``, or None for boxes only.
+        caption_head: ``CaptionHead`` writes captions, and grounds them where the ``bbox_head`` learns. All text is then
+            read left to right, and the image does not see it.
         frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode. A
             frozen ``bbox_head`` has no loss. With all parts but the mask head it is GLIPv2's second stage, in
             which nothing in front of that head keeps a graph.
         train_cfg: accepted as mmdet's detectors do; nothing in it is read.
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
-            as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once.
+            as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once,
+            ``caption``: how captions are searched for, see :func:`caption_settings`.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         init_cfg: as in mmengine.
 
     Raises:
-        ValueError: a name in ``frozen_parts`` that is no part of this detector.
+        ValueError: a name in ``frozen_parts`` that is no part of this detector; parts that do not go with a
+            ``caption_head``, or wrong settings for it.
     """
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
                  mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
+                 caption_head: dict | None = None,
                  frozen_parts: Sequence[str] = (), train_cfg: dict | None = None,
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -68,8 +85,11 @@ class GLIPv2(BaseDetector):
         self.mask_head = MODELS.build({**mask_head, 'test_cfg': self.test_cfg}) if mask_head else None
         self.inter_loss = MODELS.build(inter_loss) if inter_loss else None
         self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
+        self.caption_head = MODELS.build(caption_head) if caption_head else None
         self.frozen_parts = tuple(frozen_parts)
         self._freeze()
+        if self.caption_head is not None:
+            prepare_captioning(self)
 
     def train(self, mode: bool = True) -> GLIPv2:
         """Training mode for the parts that learn; frozen ones stay in eval mode (no dropout, no drop path)."""
@@ -77,6 +97,11 @@ class GLIPv2(BaseDetector):
         for name in self.frozen_parts:
             getattr(self, name).eval()
         return self
+
+    @property
+    def learns_regions(self) -> bool:
+        """Whether boxes or masks are trained."""
+        return 'bbox_head' not in self.frozen_parts or self.mask_head is not None
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
@@ -89,27 +114,37 @@ class GLIPv2(BaseDetector):
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``prompt`` in its meta information (``BuildPrompt`` puts it there) or a
                 class list in ``text``, and ground truth whose labels count the prompt's phrases; with a mask head,
-                ``masks`` too (``LoadMasks`` makes them).
+                ``masks`` too (``LoadMasks`` makes them). With a caption head ``prompt`` is the caption; one without
+                phrases has no boxes and trains the words alone.
         """
-        prompts = [_training_prompt(sample) for sample in batch_data_samples]
+        prompt_of = _training_prompt if self.caption_head is None else caption_of
+        prompts = [prompt_of(sample) for sample in batch_data_samples]
         labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
         masked = None if self.mlm_head is None else self.mlm_head.mask(
             tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
-        text = self.language_model.encode(prompts) if masked is None else self.language_model(masked.tokens)
+        text = self._encode(prompts) if masked is None else self.language_model(masked.tokens)
         levels = self.extract_feat(batch_inputs)
-        fused = self.fusion(levels, text)
+        losses, word_mask = {}, text.padding_aware_mask
+        if self.caption_head is None:
+            fused = self.fusion(levels, text)
+        else:
+            fused = self.fusion.fuse_text(self.fusion.encode_image(levels, final_levels=self.learns_regions), text)
+            losses['loss_caption'] = self.caption_head.loss(
+                fused.words, tokenized, self.language_model.tokenizer, self.language_model.word_embeddings)
+            if not self.learns_regions:
+                return losses
+            word_mask = annotated_words(text, prompts)
 
         outputs = self.bbox_head(fused)
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
         positive_maps = [
             phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
             for item, box_labels in zip(tokenized, labels, strict=True)]
-        losses = {}
         if 'bbox_head' not in self.frozen_parts:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
-            losses |= self.bbox_head.loss(outputs, targets, text.padding_aware_mask)
+            losses |= self.bbox_head.loss(outputs, targets, word_mask)
             if self.inter_loss is not None:
                 losses['loss_inter'] = self.inter_loss(levels, text, targets, tokenized, labels)
         if self.mlm_head is not None:
@@ -129,28 +164,46 @@ class GLIPv2(BaseDetector):
         Args:
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``text`` (class names, "a . b" or a caption) and, optionally,
-                ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP.
+                ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP. With a caption head,
+                one without ``text`` gets a caption, in ``pred_caption``.
             rescale: boxes and masks in original pixels; otherwise in pixels of the network input.
         """
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
-        chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
-        candidates, features = self._candidates(self.extract_feat(batch_inputs), chunks, batch_data_samples)
-        for sample, prompt, sample_chunks, sample_candidates, sample_features in zip(
-                batch_data_samples, prompts, chunks, candidates, features, strict=True):
-            scale_factor = sample.scale_factor if rescale else None
-            sample.pred_instances = self.bbox_head.detections(
-                sample_candidates, [chunk.phrase_ids for chunk in sample_chunks], scale_factor)
-            if self.mask_head is not None:
-                sample.pred_instances.masks = self.mask_head.predict(
-                    sample_features, sample.pred_instances, scale_factor,
-                    sample.ori_shape if rescale else sample.img_shape)
-            _name_phrases(sample.pred_instances, prompt)
+        levels = self.extract_feat(batch_inputs)
+        if self.caption_head is not None:
+            predict_captions(self, levels, batch_data_samples, rescale)
+        else:
+            self.ground(batch_data_samples, lambda images, text: self.fusion(_take(levels, images), text), rescale)
         return batch_data_samples
+
+    def ground(self, samples: SampleList, fuse: Fuse, rescale: bool) -> None:
+        """Set ``pred_instances`` of every sample to what its text names.
+
+        Args:
+            samples: each with ``text``.
+            fuse: makes fused features of the given samples, one encoded prompt for each.
+            rescale: as in :meth:`predict`.
+        """
+        prompts = [_inference_prompt(sample) for sample in samples]
+        chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, samples, strict=True)]
+        candidates, features = self._candidates(fuse, chunks, samples)
+        for sample, prompt, *found in zip(samples, prompts, chunks, candidates, features, strict=True):
+            self.set_detections(sample, prompt, *found, rescale)
+
+    def set_detections(self, sample: DetDataSample, prompt: Prompt, chunks: Sequence[PromptChunk],
+                       candidates: Sequence[Candidates], features: Sequence[PromptFeatures], rescale: bool) -> None:
+        """Set ``pred_instances`` of one image, given what each chunk of its prompt has found."""
+        scale_factor = sample.scale_factor if rescale else None
+        sample.pred_instances = self.bbox_head.detections(
+            candidates, [chunk.phrase_ids for chunk in chunks], scale_factor)
+        if self.mask_head is not None:
+            sample.pred_instances.masks = self.mask_head.predict(
+                features, sample.pred_instances, scale_factor, sample.ori_shape if rescale else sample.img_shape)
+        _name_phrases(sample.pred_instances, prompt)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
         prompts = [_inference_prompt(sample) for sample in batch_data_samples]
-        fused = self.fusion(self.extract_feat(batch_inputs), self.language_model.encode(prompts))
+        fused = self.fusion(self.extract_feat(batch_inputs), self._encode(prompts))
         return self.bbox_head(fused)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
@@ -158,7 +211,10 @@ class GLIPv2(BaseDetector):
         check_fits(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _candidates(self, levels: Sequence[Tensor], chunks: Sequence[Sequence[PromptChunk]],
+    def _encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
+        return self.language_model.encode(prompts, causal=self.caption_head is not None)
+
+    def _candidates(self, fuse: Fuse, chunks: Sequence[Sequence[PromptChunk]],
                     samples: SampleList) -> tuple[list[list[Candidates]], list[list[PromptFeatures]]]:
         """Candidates per image and chunk; all (image, chunk) pairs pass through fusion in batches.
 
@@ -172,8 +228,8 @@ class GLIPv2(BaseDetector):
         features: list[list[PromptFeatures]] = [[] for _ in samples]
         for start in range(0, len(pairs), batch_size):
             images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
-            text = self.language_model.encode([chunk.prompt for chunk in batch_chunks])
-            fused = self.fusion(_take(levels, images), text)
+            text = self._encode([chunk.prompt for chunk in batch_chunks])
+            fused = fuse(images, text)
             phrase_maps = [
                 self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
             results = self.bbox_head.candidates(

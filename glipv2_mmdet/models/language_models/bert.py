@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
+from torch import Tensor
 from transformers import BertConfig, BertModel
 
+from glipv2_mmdet.models.language_models.left_to_right import bert_layer, run_left_to_right, step_layers
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
 from glipv2_mmdet.models.language_models.scratch_init import init_from_scratch
-from glipv2_mmdet.structures import TextFeatures
+from glipv2_mmdet.structures import KeyValues, TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 
@@ -64,25 +67,54 @@ class BertTextEncoder(BaseModule):
         return self.model.config.hidden_size
 
     @property
-    def word_embeddings(self) -> torch.Tensor:
+    def word_embeddings(self) -> Tensor:
         """(V, C) table that the MLM head decodes with."""
         return self.model.get_input_embeddings().weight
 
-    def forward(self, tokens: TokenBatch) -> TextFeatures:
-        """Encode tokenised prompts, padded to the longest of the batch and no further."""
-        outputs = self.model(
-            input_ids=tokens.input_ids, attention_mask=tokens.mask.long() if tokens.has_padding else None,
-            output_hidden_states=self.num_embedded_layers > 1)
-        hidden = outputs.last_hidden_state
+    def forward(self, tokens: TokenBatch, causal: bool = False) -> TextFeatures:
+        """Encode tokenised prompts, padded to the longest of the batch and no further.
+
+        Args:
+            tokens: of B prompts.
+            causal: read left to right; a word's features then depend on the words before it only.
+        """
+        if causal:
+            layers = run_left_to_right(
+                bert_layer, self.model.encoder.layer, self.model.embeddings(input_ids=tokens.input_ids), tokens,
+                self.model.is_gradient_checkpointing)
+            hidden = layers[-1]
+        else:
+            outputs = self.model(
+                input_ids=tokens.input_ids, attention_mask=tokens.mask.long() if tokens.has_padding else None,
+                output_hidden_states=self.num_embedded_layers > 1)
+            hidden, layers = outputs.last_hidden_state, outputs.hidden_states
         if self.num_embedded_layers > 1:
-            last_layers = torch.stack(outputs.hidden_states[-self.num_embedded_layers:])
+            last_layers = torch.stack(layers[-self.num_embedded_layers:])
             embedded = last_layers.mean(dim=0) / self.num_embedded_layers
         else:
             embedded = hidden
         if tokens.has_padding:
             embedded = embedded * tokens.mask.unsqueeze(-1)
-        return TextFeatures(hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths)
+        return TextFeatures(
+            hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
-    def encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
+    def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
         """Tokenise and encode; each distinct text passes through the encoder once."""
-        return encode_distinct(self, self.tokenizer, prompts, self.word_embeddings.device)
+        return encode_distinct(
+            partial(self, causal=causal), self.tokenizer, prompts, self.word_embeddings.device)
+
+    def step(self, token_ids: Tensor, position: int,
+             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+        """The next word of R texts; what ``forward(causal=True)`` says of it, at the cost of one word.
+
+        Args:
+            token_ids: (R,).
+            position: how many words are before it.
+            past: per layer what they have left; None for the first word.
+
+        Returns:
+            (R, 1, C) ``hidden``, and ``past`` one word longer.
+        """
+        positions = torch.full((1, 1), position, device=token_ids.device)
+        words = self.model.embeddings(input_ids=token_ids[:, None], position_ids=positions)
+        return step_layers(bert_layer, self.model.encoder.layer, words, past)

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from glipv2_mmdet.models.language_models.left_to_right import clip_layer, run_left_to_right, step_layers
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
-from glipv2_mmdet.structures import TextFeatures
+from glipv2_mmdet.structures import KeyValues, TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 
@@ -52,6 +55,7 @@ class CLIPTextEncoder(BaseModule):
                 f'The text encoder has {clip_config.max_position_embeddings} positions, prompts may have {max_tokens} '
                 'tokens. Leave config.max_position_embeddings out (the converter stretches a shorter table), or lower '
                 'max_tokens.')
+        self._grad_checkpointing = grad_checkpointing
         model = CLIPTextModel(clip_config)
         if grad_checkpointing:
             model.gradient_checkpointing_enable()
@@ -64,20 +68,48 @@ class CLIPTextEncoder(BaseModule):
         return self.model.config.hidden_size
 
     @property
-    def word_embeddings(self) -> torch.Tensor:
+    def word_embeddings(self) -> Tensor:
         """(V, C) table that the MLM head decodes with."""
         return self.model.embeddings.token_embedding.weight
 
-    def forward(self, tokens: TokenBatch) -> TextFeatures:
-        """Encode tokenised prompts, padded to the longest of the batch and no further."""
+    def forward(self, tokens: TokenBatch, causal: bool = False) -> TextFeatures:
+        """Encode tokenised prompts, padded to the longest of the batch and no further.
+
+        Args:
+            tokens: of B prompts.
+            causal: read left to right, as CLIP itself does; a word's features then depend on the words before it only.
+        """
         # the parts one by one: CLIPTextModel itself always adds its left-to-right mask
         hidden = self.model.embeddings(input_ids=tokens.input_ids)
-        mask = tokens.mask[:, None, None] if tokens.has_padding else None
-        hidden = self.model.encoder(inputs_embeds=hidden, attention_mask=mask).last_hidden_state
+        if causal:
+            *_, hidden = run_left_to_right(
+                clip_layer, self.model.encoder.layers, hidden, tokens, self._grad_checkpointing)
+        else:
+            mask = tokens.mask[:, None, None] if tokens.has_padding else None
+            hidden = self.model.encoder(inputs_embeds=hidden, attention_mask=mask).last_hidden_state
         hidden = self.model.final_layer_norm(hidden)
         embedded = hidden * tokens.mask.unsqueeze(-1) if tokens.has_padding else hidden
-        return TextFeatures(hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths)
+        return TextFeatures(
+            hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
-    def encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
+    def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
         """Tokenise and encode; each distinct text passes through the encoder once."""
-        return encode_distinct(self, self.tokenizer, prompts, self.word_embeddings.device)
+        return encode_distinct(
+            partial(self, causal=causal), self.tokenizer, prompts, self.word_embeddings.device)
+
+    def step(self, token_ids: Tensor, position: int,
+             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+        """The next word of R texts; what ``forward(causal=True)`` says of it, at the cost of one word.
+
+        Args:
+            token_ids: (R,).
+            position: how many words are before it.
+            past: per layer what they have left; None for the first word.
+
+        Returns:
+            (R, 1, C) ``hidden``, and ``past`` one word longer.
+        """
+        positions = torch.full((1, 1), position, device=token_ids.device)
+        words = self.model.embeddings(input_ids=token_ids[:, None], position_ids=positions)
+        words, present = step_layers(clip_layer, self.model.encoder.layers, words, past)
+        return self.model.final_layer_norm(words), present

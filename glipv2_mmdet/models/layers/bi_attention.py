@@ -93,6 +93,32 @@ class BiAttention(nn.Module):
         image = torch.addcmul(image, self.gamma_image, image_delta)
         return image, torch.addcmul(text, self.gamma_text, text_delta)
 
+    def read(self, image: Tensor, text: Tensor) -> Tensor:
+        """Only text <- image, as :meth:`forward` does it; a word reads the image whatever the other words are.
+
+        For captions: the image may not see the words that are still to be said, so it stays as it is,
+        ``image_norm(image)``, and is shared by all words and all hypotheses.
+
+        Args:
+            image: (B, V, C) already normalised by ``image_norm``.
+            text: (B, T, C_text).
+
+        Returns:
+            (B, T, C_text).
+
+        Source: GLIPv2 (Zhang et al., 2022), appendix, captioning.
+        """
+        text = self.text_norm(text)
+        key = self._split_heads(self.text_key(text) * self.scale)  # (B, N, T, D)
+        read = [self._read_image(self._scores(image, key[:, heads], heads), image, heads)
+                for heads in self._head_groups(image, text)]
+        text_delta = self.text_out(torch.cat(read, dim=1).transpose(1, 2).flatten(2))
+        return torch.addcmul(text, self.gamma_text, text_delta)
+
+    def parts_for_image(self) -> list[nn.Parameter]:
+        """The parameters that only image <- text uses, which :meth:`read` leaves out."""
+        return [*self.text_value.parameters(), *self.image_out.parameters(), self.gamma_image]
+
     def _head_groups(self, image: Tensor, text: Tensor) -> list[slice]:
         """Slices of the heads, as many at once as ``SCORES_AT_ONCE`` allows, at least one."""
         scores_per_head = image.shape[0] * image.shape[1] * text.shape[1]

@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glipv2_mmdet.models.layers.causal_attention import attend, left_to_right
+from glipv2_mmdet.structures import KeyValues
+
 
 class BertFusionLayer(nn.Module):
     """One post-LayerNorm transformer layer of BERT's shape, with weights of its own.
@@ -32,10 +35,24 @@ class BertFusionLayer(nn.Module):
         self.dropout = dropout
         _add_parts(self, channels, ffn_channels, layer_norm_eps)
 
-    def forward(self, words: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, C) to (B, T, C); ``mask`` (B, T) bool is True on real tokens, None when all are real."""
-        words = self.attention_norm(words + self._drop(_attend(self, words, mask, self.dropout)))
-        return self.ffn_norm(words + self._drop(self.ffn_out(F.gelu(self.ffn_in(words)))))
+    def forward(self, words: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """(B, T, C) to (B, T, C).
+
+        Args:
+            words: padded to the longest text.
+            mask: (B, T) bool, True on real tokens; None when all are real.
+            causal: a word reads itself and the words before it.
+        """
+        return self._run(words, _reading_mask(words, mask, causal), None)[0]
+
+    def step(self, words: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        """The next word (R, 1, C) of R texts, given what their words before have left; gives the same, one longer."""
+        return self._run(words, None, past)
+
+    def _run(self, words: Tensor, mask: Tensor | None, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        read, present = _attend(self, words, mask, past, self.dropout)
+        words = self.attention_norm(words + self._drop(read))
+        return self.ffn_norm(words + self._drop(self.ffn_out(F.gelu(self.ffn_in(words))))), present
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
@@ -65,11 +82,19 @@ class ClipFusionLayer(nn.Module):
         self.num_heads = num_heads
         _add_parts(self, channels, ffn_channels, layer_norm_eps)
 
-    def forward(self, words: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, C) to (B, T, C); ``mask`` (B, T) bool is True on real tokens, None when all are real."""
-        words = words + _attend(self, self.attention_norm(words), mask)
+    def forward(self, words: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """(B, T, C) to (B, T, C); the arguments are those of :class:`BertFusionLayer`."""
+        return self._run(words, _reading_mask(words, mask, causal), None)[0]
+
+    def step(self, words: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        """The next word (R, 1, C) of R texts, given what their words before have left; gives the same, one longer."""
+        return self._run(words, None, past)
+
+    def _run(self, words: Tensor, mask: Tensor | None, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        read, present = _attend(self, self.attention_norm(words), mask, past)
+        words = words + read
         inner = self.ffn_in(self.ffn_norm(words))
-        return words + self.ffn_out(inner * torch.sigmoid(1.702 * inner))  # CLIP's fast form of GELU
+        return words + self.ffn_out(inner * torch.sigmoid(1.702 * inner)), present  # CLIP's fast form of GELU
 
 
 def build_text_layer(kind: str, channels: int, num_heads: int, ffn_channels: int, dropout: float) -> nn.Module:
@@ -111,11 +136,17 @@ def _add_parts(layer: nn.Module, channels: int, ffn_channels: int, layer_norm_ep
             nn.init.zeros_(module.bias)
 
 
-def _attend(layer: nn.Module, words: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+def _reading_mask(words: Tensor, mask: Tensor | None, causal: bool) -> Tensor | None:
+    """(B or 1, 1, T or 1, T) bool, which words each word may read; None for all."""
+    if causal:
+        return left_to_right(mask, words.shape[1], words.device)
+    return None if mask is None else mask[:, None, None]
+
+
+def _attend(layer: nn.Module, words: Tensor, mask: Tensor | None, past: KeyValues | None,
+            dropout: float = 0.0) -> tuple[Tensor, KeyValues]:
     """Self-attention, (B, T, C) to (B, T, C)."""
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)  # (B, T, N * D) to (B, N, T, D)
-    attended = F.scaled_dot_product_attention(
-        split(layer.query(words)), split(layer.key(words)), split(layer.value(words)),
-        attn_mask=None if mask is None else mask[:, None, None], dropout_p=dropout if layer.training else 0.0)
-    return layer.attention_out(attended.transpose(1, 2).flatten(2))
+    read, present = attend(
+        layer.query(words), layer.key(words), layer.value(words), layer.num_heads, mask, past,
+        dropout if layer.training else 0.0)
+    return layer.attention_out(read), present

@@ -2,10 +2,13 @@
 
 In: FPN levels and encoded prompts. Out: :class:`~glipv2_mmdet.structures.FusedFeatures`.
 Source: GLIP (Li et al., 2022), section 3.2; GLIPv2 keeps it.
+
+A text that is read left to right (captions) is looked at by nobody but itself: the image side then runs once per image,
+``encode_image``, and the text side over it, ``fuse_text`` for whole texts and ``step`` for the next word.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -15,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from glipv2_mmdet.models.layers import BiAttention, DynamicConvBlock, build_text_layer
 from glipv2_mmdet.models.layers.levels import join_levels, split_levels
-from glipv2_mmdet.structures import FusedFeatures, TextFeatures
+from glipv2_mmdet.structures import EncodedImage, FusedFeatures, KeyValues, TextFeatures
 
 
 @MODELS.register_module()
@@ -63,17 +66,76 @@ class VLFusionDyHead(BaseModule):
 
         Args:
             levels: (B, C, H, W) maps, fine to coarse; any number.
-            text: one prompt per image.
+            text: one prompt per image; a causal one leaves the image alone.
         """
+        if text.causal:
+            return self.fuse_text(self.encode_image(levels), text)
         levels, hidden = tuple(levels), text.hidden
         for block in self.blocks:
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                hidden, *levels = checkpoint(self._run, block, hidden, text, *levels, use_reentrant=False)
-            else:
-                hidden, *levels = self._run(block, hidden, text, *levels)
+            hidden, *levels = self._saving(self._run, block, hidden, text, *levels)
         fused_text = text.with_hidden(hidden)
         words = fused_text.hidden if self.early_fusion else text.embedded
         return FusedFeatures(levels=tuple(levels), text=fused_text, words=words)
+
+    def encode_image(self, levels: Sequence[Tensor], final_levels: bool = True) -> EncodedImage:
+        """Everything that texts read of an image, for texts that the image does not look at.
+
+        Args:
+            levels: (B, C, H, W) maps, fine to coarse.
+            final_levels: False saves the last dynamic convolution, which only regions need.
+
+        Raises:
+            ValueError: this neck has no early fusion, so that words would learn nothing from the image.
+        """
+        if not self.early_fusion:
+            raise ValueError(
+                'A text that is read left to right was given to a neck with early_fusion=False, where words never see '
+                'the image. Set early_fusion=True for captions.')
+        levels, tokens = tuple(levels), []
+        for number, block in enumerate(self.blocks, start=1):
+            with_levels = final_levels or number < len(self.blocks)
+            image, *levels = self._saving(self._run_image, block, with_levels, *levels)
+            tokens.append(image)
+        return EncodedImage(tokens=tuple(tokens), levels=tuple(levels))
+
+    def fuse_text(self, image: EncodedImage, text: TextFeatures) -> FusedFeatures:
+        """Whole causal texts over images that are already encoded.
+
+        Args:
+            image: from :meth:`encode_image`.
+            text: one prompt per image, causal.
+        """
+        hidden = text.hidden
+        for block, tokens in zip(self.blocks, image.tokens, strict=True):
+            hidden = self._saving(self._run_text, block, tokens, hidden, text.padding_aware_mask)
+        fused_text = text.with_hidden(hidden)
+        return FusedFeatures(levels=image.levels, text=fused_text, words=hidden)
+
+    def step(self, image: EncodedImage, words: Tensor,
+             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+        """The next word of every text, one word's work.
+
+        Args:
+            image: B images from :meth:`encode_image`.
+            words: (R, 1, C) from the text encoder; R / B texts of every image, those of an image side by side.
+            past: per block what the words before have left, in the order of ``words``; None for the first word.
+
+        Returns:
+            (R, 1, C) fused words, and ``past`` one word longer.
+        """
+        present = []
+        for index, (block, tokens) in enumerate(zip(self.blocks, image.tokens, strict=True)):
+            # reading the image, the texts of one image are like the words of one text: nothing is copied for them
+            read = block['attention'].read(tokens, words.view(len(tokens), -1, words.shape[-1]))
+            words, kept = block['text_layer'].step(read.view(words.shape), past[index] if past else None)
+            present.append(kept)
+        return words, tuple(present)
+
+    def _saving(self, run: Callable, *args: object) -> object:
+        """``run(*args)``, with its inner activations computed again in the backward pass where that is asked for."""
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(run, *args, use_reentrant=False)
+        return run(*args)
 
     @staticmethod
     def _run(block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
@@ -84,3 +146,14 @@ class VLFusionDyHead(BaseModule):
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
         return hidden, *block['dynamic_conv'](levels)
+
+    @staticmethod
+    def _run_image(block: nn.ModuleDict, with_levels: bool, *levels: Tensor) -> tuple[Tensor, ...]:
+        """The image half of one block: what its words read, and the next levels if they are wanted."""
+        image = block['attention'].image_norm(join_levels(levels))
+        return (image, *block['dynamic_conv'](split_levels(image, levels))) if with_levels else (image,)
+
+    @staticmethod
+    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """The text half of one block, left to right."""
+        return block['text_layer'](block['attention'].read(image, hidden), mask, causal=True)

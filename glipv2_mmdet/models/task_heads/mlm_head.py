@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from glipv2_mmdet.dist import mean_over_ranks
+from glipv2_mmdet.models.task_heads.word_decoder import add_word_decoder, decode_words
 from glipv2_mmdet.text import (
     MaskedTokens,
     PromptTokenizer,
@@ -52,10 +52,7 @@ class MLMHead(BaseModule):
         self.mask_share = mask_share
         self.random_share = random_share
         self.loss_weight = loss_weight
-        self.dense = nn.Linear(text_channels, text_channels)
-        self.norm = nn.LayerNorm(text_channels, eps=1e-12)
-        self.decoder = None if tie_word_embeddings else nn.Linear(text_channels, vocab_size, bias=False)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        add_word_decoder(self, text_channels, vocab_size, tie_word_embeddings)
         self._generators = StepGenerators()
 
     def forward(self, words: Tensor, word_embeddings: Tensor) -> Tensor:
@@ -68,14 +65,7 @@ class MLMHead(BaseModule):
         Raises:
             ValueError: the embeddings do not fit the head.
         """
-        decoder = word_embeddings if self.decoder is None else self.decoder.weight
-        expected = len(self.bias), self.dense.out_features
-        if decoder.shape != expected:
-            raise ValueError(
-                f'The word embeddings have shape {tuple(decoder.shape)}, the MLM head expects {expected} (vocab_size, '
-                'text_channels). Set both to those of the text encoder, or tie_word_embeddings=False where the '
-                'encoder embeds words at another width.')
-        return F.linear(self.norm(F.gelu(self.dense(words))), decoder, self.bias)
+        return decode_words(self, words, word_embeddings, 'MLM head')
 
     def mask(self, tokenized: Sequence[TokenizedPrompt], present: Sequence[Collection[int]],
              tokenizer: PromptTokenizer) -> MaskedTokens:
