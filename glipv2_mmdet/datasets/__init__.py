@@ -1,5 +1,6 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
+from .caption import CocoCaption
 from .detection_as_grounding import DetectionAsGrounding
 from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
 from .mdetr_grounding import MDETRGroundingDataset
@@ -8,10 +9,10 @@ from .phrasecut import PhraseCutDataset
 from .referring import ReferringDataset
 from .replace_failed import ReplaceFailedSamples
 from .samplers import MixedSampler
-from .transforms import BuildPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
+from .transforms import BuildPrompt, CaptionPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
 
 __all__ = [
-    'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'GroundedODVGDataset', 'IndexedODVGDataset', 'LoadMasks',
-    'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset', 'ReferringDataset',
-    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+    'BuildPrompt', 'CaptionPrompt', 'CleanBoxes', 'CocoCaption', 'DetectionAsGrounding', 'GroundedODVGDataset',
+    'IndexedODVGDataset', 'LoadMasks', 'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset',
+    'ReferringDataset', 'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
 ]
