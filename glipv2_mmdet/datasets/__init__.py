@@ -2,6 +2,7 @@
 
 from .caption import CocoCaption
 from .detection_as_grounding import DetectionAsGrounding
+from .flickr30k_entities import Flickr30kEntities
 from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
 from .mdetr_grounding import MDETRGroundingDataset
 from .odvg import GroundedODVGDataset
@@ -12,7 +13,7 @@ from .samplers import MixedSampler
 from .transforms import BuildPrompt, CaptionPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
 
 __all__ = [
-    'BuildPrompt', 'CaptionPrompt', 'CleanBoxes', 'CocoCaption', 'DetectionAsGrounding', 'GroundedODVGDataset',
-    'IndexedODVGDataset', 'LoadMasks', 'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset',
-    'ReferringDataset', 'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+    'BuildPrompt', 'CaptionPrompt', 'CleanBoxes', 'CocoCaption', 'DetectionAsGrounding', 'Flickr30kEntities',
+    'GroundedODVGDataset', 'IndexedODVGDataset', 'LoadMasks', 'LoadStreamedImage', 'MDETRGroundingDataset',
+    'MixedSampler', 'PhraseCutDataset', 'ReferringDataset', 'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
 ]
