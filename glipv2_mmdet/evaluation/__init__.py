@@ -4,5 +4,9 @@ from .caption_metric import CaptionMetric
 from .flickr30k_metric import Flickr30kRecall, GeneratedPhraseRecall
 from .phrasecut_metric import PhraseCutMetric
 from .refexp_metric import GroundedRefExpMetric
+from .shapes_truth_metric import ShapesCaptionTruth
 
-__all__ = ['CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedRefExpMetric', 'PhraseCutMetric']
+__all__ = [
+    'CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedRefExpMetric', 'PhraseCutMetric',
+    'ShapesCaptionTruth'
+]

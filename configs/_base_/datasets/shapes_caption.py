@@ -33,9 +33,11 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 # SPICE needs models that are not part of its package
-val_evaluator = dict(
-    _delete_=True,
-    type='CaptionMetric',
-    ann_file=_base_.data_root + 'annotations/captions_val.json',
-    metrics=('BLEU', 'METEOR', 'ROUGE_L', 'CIDEr'))
+val_evaluator = [
+    dict(
+        type='CaptionMetric',
+        ann_file=_base_.data_root + 'annotations/captions_val.json',
+        metrics=('BLEU', 'METEOR', 'ROUGE_L', 'CIDEr')),
+    dict(type='ShapesCaptionTruth', ann_file=_base_.data_root + 'annotations/val.json'),
+]
 test_evaluator = val_evaluator
