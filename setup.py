@@ -40,7 +40,8 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap'],
+    'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
 }

@@ -11,6 +11,6 @@ from .version import __version__
 apply_compat()
 
 # these import mmdet's models, so they come after the repair above
-from . import datasets, engine, evaluation, models  # noqa: E402, F401
+from . import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
 
 __all__ = ['__version__']

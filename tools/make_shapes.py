@@ -1,5 +1,7 @@
 """Renders the embedded data set "shapes" (pictures, boxes, masks, texts); nothing to do when it is there.
 
+A folder of the same recipe that lacks a newer file gains that file; what it has stays as it is.
+
 python tools/make_shapes.py --out data/shapes
 """
 

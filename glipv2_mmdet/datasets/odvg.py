@@ -31,7 +31,8 @@ class GroundedODVGDataset(BaseDetDataset):
     A region without ``tokens_positive`` is found by its ``phrase``, which must occur once in the caption.
     Samples carry ``text``, ``instances`` and, for grounding, ``tokens_positive`` (one list of spans per
     phrase, indexed by ``bbox_label``). Boxes are clipped to the picture and dropped when nothing is left;
-    pictures without boxes stay unless ``filter_cfg=dict(filter_empty_gt=True)``.
+    pictures without boxes stay unless ``filter_cfg=dict(filter_empty_gt=True)``. ``filter_cfg=dict(kind='grounding')``
+    reads the captions of a mixed file alone, ``kind='detection'`` the class lists alone.
 
     Args:
         label_map_file: json, ``{"0": name, ...}`` or ``{vocabulary: {"0": name, ...}, ...}``, relative to
@@ -73,9 +74,14 @@ class GroundedODVGDataset(BaseDetDataset):
         """Keeps pictures without boxes unless asked otherwise; never filters in test mode."""
         config = {} if self.test_mode or not self.filter_cfg else self.filter_cfg
         least = config.get('min_size', 0)
+        kind = config.get('kind')
+        if kind not in (None, 'detection', 'grounding'):
+            raise ValueError(
+                f"filter_cfg has kind={kind!r}; expected 'detection' or 'grounding'. Leave it out for both.")
         return [
             sample
             for sample in self.data_list
             if min(sample['height'], sample['width']) >= least
             and (sample['instances'] or not config.get('filter_empty_gt', False))
+            and kind in (None, 'detection' if sample['custom_entities'] else 'grounding')
         ]

@@ -4,14 +4,16 @@ It exists so that training, evaluation and tests run on a fresh machine without 
 pairs (``HELD_OUT``) are never drawn or named in train and val; they are the classes of the zero-shot split.
 
 Layout of the folder: ``images/<split>/NNNNNN.jpg`` and in ``annotations/``: ``<split>.json`` (COCO with RLE
-masks), ``train_odvg.jsonl`` and ``label_map.json``, ``captions_<split>.json``, ``questions_<split>.json`` and
-``answers_<split>.json`` (VQA v2), ``referring_<split>.jsonl``. ``recipe.json`` says how it was made.
+masks), ``train_odvg.jsonl`` and ``label_map.json``, ``captions_<split>.json`` and the boxes of the same captions in
+``grounding_<split>.jsonl``, ``questions_<split>.json`` and ``answers_<split>.json`` (VQA v2),
+``referring_<split>.jsonl``. ``recipe.json`` says how it was made.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,9 +27,17 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from .shapes_scene import COLOURS, HELD_OUT, SEEN, SHAPES, SPLITS, Scene, draw_scene, scene_rng
-from .shapes_text import Description, make_captions, make_grounding, make_questions, make_referring
+from .shapes_text import (
+    Description,
+    Grounding,
+    make_grounded_captions,
+    make_grounding,
+    make_questions,
+    make_referring,
+)
 
-GENERATOR_VERSION = 6  # raise it whenever the same arguments give other files
+# Raise it whenever the same arguments change a file. A file that is new is added to folders that lack it.
+GENERATOR_VERSION = 6
 JPEG_QUALITY = 92
 # Category id = position + 1: 1-30 are the seen pairs, 31-36 the held-out ones.
 CATEGORIES = tuple(f'{colour} {shape}' for colour, shape in SEEN + HELD_OUT)
@@ -55,7 +65,8 @@ def make_shapes(
     """Renders the data set into ``out_dir``, or returns at once when it is already there.
 
     Equal arguments give byte-identical files, whatever ``workers`` is. Files appear in ``out_dir`` only when
-    all are written; an older rendering with another recipe is replaced.
+    all are written; an older rendering with another recipe is replaced. A rendering of this recipe from before
+    ``grounding_<split>.jsonl`` existed gains these files, and no other is touched.
 
     Args:
         train, val, zero_shot: number of scenes per split, at least 1.
@@ -78,6 +89,7 @@ def make_shapes(
     out_dir = Path(out_dir)
     recipe = {'generator_version': GENERATOR_VERSION, 'seed': seed, **counts}
     if _found_recipe(out_dir) == recipe:
+        _add_grounding(out_dir, counts, seed, workers, progress)
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     half_done = Path(tempfile.mkdtemp(prefix=f'.{out_dir.name}-', dir=out_dir.parent))
@@ -137,22 +149,22 @@ def _map_scenes(render: Callable[[int], dict], count: int, workers: int) -> Iter
 def _render_scene(root: Path, seed: int, split: str, number: int) -> dict[str, Any]:
     """Draws scene ``number`` (from 1), writes its picture and returns its annotation as plain data."""
     scene = draw_scene(seed, split, number)
-    name = f'{number:06d}.jpg'
-    path = root / 'images' / split / name
+    path = root / 'images' / split / _file_name(number)
     if not cv2.imwrite(str(path), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError(f'Picture "{path}" could not be written. Check free space and rights of the folder.')
     rng = scene_rng(seed, split, number, _TEXT_STREAM)
-    height, width = scene.image.shape[:2]
-    image = {'id': _ID_OFFSET[split] + number, 'file_name': name, 'height': height, 'width': width}
+    image = _image_entry(scene, split, number)
     # Zero-shot scenes hold seen pairs too: distractors, drawn and told about in texts, but not annotated.
     pairs = HELD_OUT if split == 'zero_shot' else SEEN
     annotated = [k for k, o in enumerate(scene.objects) if (o.colour, o.shape) in pairs]
     masks = [_encode_mask(o.mask) for o in scene.objects]
     annotations = [_annotation(scene, k, image['id'], masks[k]) for k in annotated]
+    captions = make_grounded_captions(rng, scene.objects)
     record = {
         'image': image,
         'annotations': annotations,
-        'captions': make_captions(rng, scene.objects),
+        'captions': [grounding.caption for grounding in captions],
+        'grounding': [_grounding_record(scene, image, grounding) for grounding in captions],
         'questions': [
             vars(q)
             for q in make_questions(rng, scene.objects, SEEN + HELD_OUT if split == 'zero_shot' else SEEN)
@@ -172,6 +184,15 @@ def _render_scene(root: Path, seed: int, split: str, number: int) -> dict[str, A
     if split == 'train':
         record['odvg'] = _odvg_records(rng, scene, image, masks)
     return record
+
+
+def _file_name(number: int) -> str:
+    return f'{number:06d}.jpg'
+
+
+def _image_entry(scene: Scene, split: str, number: int) -> dict[str, Any]:
+    height, width = scene.image.shape[:2]
+    return {'id': _ID_OFFSET[split] + number, 'file_name': _file_name(number), 'height': height, 'width': width}
 
 
 def _image_keys(image: dict[str, Any]) -> dict[str, Any]:
@@ -220,23 +241,63 @@ def _odvg_records(
         )
     records = [{**_image_keys(image), 'vocabulary': vocabulary, 'detection': {'instances': instances}}]
     if rng.random() < _GROUNDING_SHARE:
-        grounding = make_grounding(rng, scene.objects)
-        regions = []
-        for phrase, spans, members in grounding.phrases:
-            boxes, region_masks = [list(scene.objects[k].box) for k in members], [masks[k] for k in members]
-            one = len(members) == 1
-            regions.append(
-                {
-                    'bbox': boxes[0] if one else boxes,
-                    'phrase': phrase,
-                    'tokens_positive': [list(span) for span in spans],
-                    'mask': region_masks[0] if one else region_masks,
-                }
-            )
-        records.append(
-            {**_image_keys(image), 'grounding': {'caption': grounding.caption, 'regions': regions}}
-        )
+        records.append(_grounding_record(scene, image, make_grounding(rng, scene.objects), masks))
     return records
+
+
+def _grounding_record(
+    scene: Scene, image: dict[str, Any], grounding: Grounding, masks: list[dict] | None = None
+) -> dict[str, Any]:
+    regions = []
+    for phrase, spans, members in grounding.phrases:
+        boxes, one = [list(scene.objects[k].box) for k in members], len(members) == 1
+        region = {
+            'bbox': boxes[0] if one else boxes,
+            'phrase': phrase,
+            'tokens_positive': [list(span) for span in spans],
+        }
+        if masks is not None:
+            region['mask'] = masks[members[0]] if one else [masks[k] for k in members]
+        regions.append(region)
+    return {**_image_keys(image), 'grounding': {'caption': grounding.caption, 'regions': regions}}
+
+
+def _add_grounding(
+    root: Path, counts: dict[str, int], seed: int, workers: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Draws the scenes of splits without ``grounding_<split>.jsonl`` again and writes that file, in one move."""
+    folder = root / 'annotations'
+    lacking = [split for split in counts if not (folder / f'grounding_{split}.jsonl').exists()]
+    done, total = 0, sum(counts[split] for split in lacking)
+    for split in lacking:
+        lines: list[dict[str, Any]] = []
+        for records in _map_scenes(partial(_ground_scene, seed, split), counts[split], workers):
+            lines += records
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        told = json.loads((folder / f'captions_{split}.json').read_text())['annotations']
+        if [entry['caption'] for entry in told] != [line['grounding']['caption'] for line in lines]:
+            raise FileExistsError(
+                f'"{folder}/captions_{split}.json" does not hold the captions of its recipe, so their boxes are not '
+                'known. It was changed: render the data into another folder.'
+            )
+        half_done = folder / f'.grounding_{split}-{os.getpid()}.jsonl'  # runs may be reading this folder
+        _write_lines(half_done, _number_captions(lines))
+        half_done.replace(folder / f'grounding_{split}.jsonl')
+
+
+def _ground_scene(seed: int, split: str, number: int) -> list[dict[str, Any]]:
+    """The captions of scene ``number`` with their boxes, as ``_render_scene`` makes them."""
+    scene = draw_scene(seed, split, number)
+    captions = make_grounded_captions(scene_rng(seed, split, number, _TEXT_STREAM), scene.objects)
+    image = _image_entry(scene, split, number)
+    return [_grounding_record(scene, image, grounding) for grounding in captions]
+
+
+def _number_captions(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds the id that each caption has in ``captions_<split>.json``."""
+    return [{'caption_id': number, **line} for number, line in enumerate(lines, start=1)]
 
 
 def _encode_mask(mask: np.ndarray) -> dict[str, Any]:
@@ -291,6 +352,8 @@ def _write_split(folder: Path, split: str, records: list[dict[str, Any]]) -> Non
     )
     _write_json(folder / f'answers_{split}.json', {**vqa, 'annotations': answers})
     _write_lines(folder / f'referring_{split}.jsonl', referring)
+    grounding = [line for record in records for line in record['grounding']]
+    _write_lines(folder / f'grounding_{split}.jsonl', _number_captions(grounding))
     if split == 'train':
         _write_lines(folder / 'train_odvg.jsonl', [line for record in records for line in record['odvg']])
 

@@ -137,17 +137,24 @@ def make_grounding(rng: np.random.Generator, objects: tuple[SceneObject, ...]) -
     return Grounding(caption, tuple((texts[i], tuple(spans[i]), groups[i][1]) for i in range(len(groups))))
 
 
-def make_captions(rng: np.random.Generator, objects: tuple[SceneObject, ...], count: int = 5) -> list[str]:
+def make_grounded_captions(
+    rng: np.random.Generator, objects: tuple[SceneObject, ...], count: int = 5
+) -> list[Grounding]:
     """``count`` captions of one scene, each ended with a full stop; a scene of few words may repeat one."""
-    captions: list[str] = []
+    captions: list[Grounding] = []
     for _ in range(count):
-        caption = make_grounding(rng, objects).caption
+        found = make_grounding(rng, objects)
         for _ in range(3):
-            if caption + '.' not in captions:
+            if found.caption + '.' not in {earlier.caption for earlier in captions}:
                 break
-            caption = make_grounding(rng, objects).caption
-        captions.append(caption + '.')
+            found = make_grounding(rng, objects)
+        captions.append(Grounding(found.caption + '.', found.phrases))
     return captions
+
+
+def make_captions(rng: np.random.Generator, objects: tuple[SceneObject, ...], count: int = 5) -> list[str]:
+    """The texts of :func:`make_grounded_captions`."""
+    return [grounding.caption for grounding in make_grounded_captions(rng, objects, count)]
 
 
 def make_referring(

@@ -1,6 +1,12 @@
 """Metrics that mmdet does not have, or not in the official form; importing this package registers them."""
 
+from .caption_metric import CaptionMetric
+from .flickr30k_metric import Flickr30kRecall, GeneratedPhraseRecall
 from .phrasecut_metric import PhraseCutMetric
 from .refexp_metric import GroundedRefExpMetric
+from .shapes_truth_metric import ShapesCaptionTruth
 
-__all__ = ['GroundedRefExpMetric', 'PhraseCutMetric']
+__all__ = [
+    'CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedRefExpMetric', 'PhraseCutMetric',
+    'ShapesCaptionTruth'
+]

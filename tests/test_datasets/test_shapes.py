@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 
 from glipv2_mmdet.datasets.shapes import CATEGORIES, VOCABULARIES, make_shapes
 from glipv2_mmdet.datasets.shapes_scene import COLOURS, HELD_OUT, SHAPES, SPLITS
+from glipv2_mmdet.datasets.shapes_text import NUMBERS
 from tests.shapes_fixture import SIZES
 
 
@@ -54,6 +55,47 @@ def test_a_second_call_writes_nothing_and_another_recipe_replaces(tmp_path):
     make_shapes(folder, 1, 1, 1)
     assert len(list((folder / 'images/train').iterdir())) == 1
     assert [p.name for p in tmp_path.iterdir()] == ['d']  # no temporary folder is left
+
+
+def test_a_rendering_without_boxes_of_captions_gains_them_and_nothing_else_changes(tmp_path):
+    folder = make_shapes(tmp_path / 'e', 4, 2, 2, seed=3)
+    complete = _contents(folder)
+    files = sorted(folder.glob('annotations/grounding_*.jsonl'))
+    assert [path.name for path in files] == [
+        'grounding_train.jsonl', 'grounding_val.jsonl', 'grounding_zero_shot.jsonl']
+    for path in files[:2]:
+        path.unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
+    progress = []
+    make_shapes(folder, 4, 2, 2, seed=3, progress=lambda *numbers: progress.append(numbers))
+    assert _contents(folder) == complete and progress[-1] == (6, 6)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_boxes_are_not_added_to_captions_that_were_edited(tmp_path):
+    folder = make_shapes(tmp_path / 'f', 1, 1, 1)
+    (folder / 'annotations/grounding_val.jsonl').unlink()
+    path = folder / 'annotations/captions_val.json'
+    path.write_text(path.read_text().replace('thing', 'item').replace('circle', 'ring').replace('square', 'box')
+                    .replace('star', 'sun').replace('cross', 'plus').replace('diamond', 'rhomb'))
+    with pytest.raises(FileExistsError, match='does not hold the captions of its recipe'):
+        make_shapes(folder, 1, 1, 1)
+
+
+@pytest.mark.parametrize('split', SPLITS)
+def test_every_caption_has_its_boxes(shapes_dir, split):
+    captions = _load(shapes_dir / f'annotations/captions_{split}.json')['annotations']
+    lines = _load_lines(shapes_dir / f'annotations/grounding_{split}.jsonl')
+    assert [(c['id'], c['image_id'], c['caption']) for c in captions] == [
+        (line['caption_id'], line['image_id'], line['grounding']['caption']) for line in lines]
+    for line in lines:
+        caption = line['grounding']['caption']
+        for region in line['grounding']['regions']:
+            start, end = region['tokens_positive'][0]
+            assert caption[start:end] == region['phrase'] and 'mask' not in region
+            boxes = region['bbox'] if isinstance(region['bbox'][0], list) else [region['bbox']]
+            number = next((n for n, word in enumerate(NUMBERS) if region['phrase'].startswith(word + ' ')), 1)
+            assert len(boxes) == number
 
 
 def test_a_failed_rendering_leaves_nothing_behind(tmp_path):
@@ -120,7 +162,7 @@ def test_train_and_val_texts_never_name_a_held_out_pair(shapes_dir):
             pairs = set(named.findall(path.read_text()))
             assert pairs.isdisjoint(HELD_OUT), path.name
             seen_files += bool(pairs)
-    assert seen_files == 10  # all but answers_train and answers_val, which are single words
+    assert seen_files == 12  # all but answers_train and answers_val, which are single words
     assert {pair for pair in named.findall((shapes_dir / 'annotations/zero_shot.json').read_text())} == set(
         HELD_OUT
     )

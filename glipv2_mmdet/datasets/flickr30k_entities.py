@@ -1,0 +1,113 @@
+"""Flickr30k Entities for evaluation, from MDETR's separateGT files: a sample per sentence, with the phrases that count.
+
+    dataset=dict(type='Flickr30kEntities', ann_file='mdetr_annotations/final_flickr_separateGT_test.json',
+                 data_prefix=dict(img='flickr30k/flickr30k_images/'), test_mode=True)
+
+mmdet's ``Flickr30kDataset`` reads a field ``phrase_ids`` that MDETR's conversion does not write. Here the boxes of a
+phrase are those whose spans contain the phrase's.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path as osp
+import re
+from collections import defaultdict
+from typing import Any
+
+from mmdet.datasets.base_det_dataset import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.fileio import get_text
+
+_MENTION = re.compile(r'\[/EN#(?P<chain>\d+)/(?P<types>[^\s\]]+) (?P<words>[^\]]*)\]')
+
+
+class EntitiesError(ValueError):
+    """Annotations that do not fit together; the message names file and row."""
+
+
+@DATASETS.register_module()
+class Flickr30kEntities(BaseDetDataset):
+    """Sentences with K evaluated phrases each.
+
+    Samples carry ``text``, ``tokens_positive`` (K lists of spans, in sentence order), ``instances`` with the phrase in
+    ``bbox_label`` (a box that several phrases mean comes once for each) and, with ``sentences_folder``,
+    ``phrase_types`` (K tuples such as ``('people',)``). Boxes are as annotated, xyxy in pixels of the photo. Hand
+    ``text``, ``tokens_positive``, ``instances`` (and ``phrase_types``) on in the ``meta_keys`` of ``PackDetInputs``.
+
+    Args:
+        ann_file: MDETR json with ``tokens_positive_eval``.
+        sentences_folder: ``Sentences`` of the Flickr30k Entities release, for the types of phrases.
+
+    Raises:
+        EntitiesError: a row without the fields of an evaluation file, a phrase without a box, or a sentence file in
+            which a phrase is not found.
+    """
+
+    def __init__(self, *args: Any, sentences_folder: str | None = None, **kwargs: Any) -> None:
+        self.sentences_folder = sentences_folder
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One sample per row."""
+        content = json.loads(get_text(self.ann_file, backend_args=self.backend_args))
+        boxes: dict[Any, list[dict]] = defaultdict(list)
+        for box in content['annotations']:
+            boxes[box['image_id']].append(box)
+        return [self._sample(row, boxes[row['id']]) for row in content['images']]
+
+    def filter_data(self) -> list[dict]:
+        """Keeps every sentence."""
+        return self.data_list
+
+    def _sample(self, row: dict, boxes: list[dict]) -> dict:
+        place = f'{self.ann_file}: row {row.get("id")}'
+        missing = {'tokens_positive_eval', 'caption', 'file_name'} - set(row)
+        if missing:
+            raise EntitiesError(
+                f'{place} has no {sorted(missing)[0]!r} (keys {sorted(row)}); expected a row of '
+                'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.')
+        instances = []
+        for label, spans in enumerate(row['tokens_positive_eval']):
+            own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
+            if not own:
+                raise EntitiesError(
+                    f'{place}: phrase {label} ({_words(row["caption"], spans)!r}) has no box; expected one at least: '
+                    'only such phrases are evaluated. The boxes of this file are not complete.')
+            for x, y, width, height in (box['bbox'] for box in own):
+                instances.append(dict(bbox=[x, y, x + width, y + height], bbox_label=label, ignore_flag=0))
+        sample = dict(
+            img_id=row['id'], img_path=osp.join(self.data_prefix.get('img') or '', row['file_name']),
+            height=int(row['height']), width=int(row['width']), text=row['caption'], custom_entities=False,
+            tokens_positive=[[list(span) for span in spans] for spans in row['tokens_positive_eval']],
+            instances=instances)
+        if self.sentences_folder is not None:
+            sample['phrase_types'] = self._types(row, place)
+        return sample
+
+    def _types(self, row: dict, place: str) -> list[tuple[str, ...]]:
+        name = osp.splitext(osp.basename(row['file_name']))[0]
+        file = osp.join(self.sentences_folder, f'{name}.txt')
+        mentions = parse_sentences(get_text(file, backend_args=self.backend_args))[int(row['sentence_id'])]
+        types, start = [], 0
+        for spans in row['tokens_positive_eval']:
+            words = _words(row['caption'], spans)
+            # both follow the sentence; phrases without a box are in the markup only
+            found = next((k for k in range(start, len(mentions)) if mentions[k][0] == words), None)
+            if found is None:
+                raise EntitiesError(
+                    f'{place}: phrase {words!r} is not in sentence {row["sentence_id"]} of {file}; expected the same '
+                    'release of Flickr30k Entities. Download it again, or leave sentences_folder out.')
+            types.append(mentions[found][1])
+            start = found + 1
+        return types
+
+
+def parse_sentences(text: str) -> list[list[tuple[str, tuple[str, ...]]]]:
+    """(words, types) of every marked phrase of every line; 'notvisual' ones too, as they stand in the sentence."""
+    return [[(match['words'], tuple(match['types'].split('/'))) for match in _MENTION.finditer(line)]
+            for line in text.splitlines() if line.strip()]
+
+
+def _words(caption: str, spans: list[list[int]]) -> str:
+    return ' '.join(caption[start:end] for start, end in spans)
