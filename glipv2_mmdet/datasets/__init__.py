@@ -9,9 +9,10 @@ from .referring import ReferringDataset
 from .replace_failed import ReplaceFailedSamples
 from .samplers import MixedSampler
 from .transforms import BuildPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
+from .vqa import VQADataset
 
 __all__ = [
     'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'GroundedODVGDataset', 'IndexedODVGDataset', 'LoadMasks',
     'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset', 'ReferringDataset',
-    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+    'ReplaceFailedSamples', 'TSVPairs', 'VQADataset', 'WebDatasetPairs'
 ]

@@ -2,5 +2,6 @@
 
 from .phrasecut_metric import PhraseCutMetric
 from .refexp_metric import GroundedRefExpMetric
+from .vqa_metric import VQAMetric
 
-__all__ = ['GroundedRefExpMetric', 'PhraseCutMetric']
+__all__ = ['GroundedRefExpMetric', 'PhraseCutMetric', 'VQAMetric']

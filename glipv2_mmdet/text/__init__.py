@@ -1,4 +1,5 @@
 """Everything that is true of words, without a network: prompts, tokens, positive maps, chunks, negatives, masks."""
+from .answer_vocabulary import AnswerVocabularyError, read_answers
 from .chunking import PromptChunk, chunk_prompt
 from .masking import MaskedTokens, StepGenerators, mask_tokens, maskable_tokens
 from .negatives import sample_prompt_classes
@@ -13,11 +14,12 @@ from .prompt import (
     prompt_from_caption,
     prompt_from_classes,
 )
+from .question import question_prompt
 from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 
 __all__ = [
-    'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'StepGenerators', 'TokenBatch',
-    'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'find_noun_phrases', 'mask_tokens', 'maskable_tokens',
-    'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes',
-    'sample_prompt_classes'
+    'AnswerVocabularyError', 'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer',
+    'StepGenerators', 'TokenBatch', 'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'find_noun_phrases',
+    'mask_tokens', 'maskable_tokens', 'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption',
+    'prompt_from_classes', 'question_prompt', 'read_answers', 'sample_prompt_classes'
 ]

@@ -104,6 +104,7 @@ class PromptTokenizer:
         # Tokenizers without a padding token (GPT type) can pad with anything: padding is masked everywhere.
         self.pad_id: int = pad_id if pad_id is not None else 0
         self.mask_id: int | None = _mask_id(self.tokenizer)
+        self.answer_token: str = _answer_token(self.tokenizer, self.mask_id)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
@@ -251,6 +252,11 @@ def _mask_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
     if tokenizer.mask_token_id is None and tokenizer.eos_token == clip_vocabulary.END:
         return tokenizer.get_vocab().get(clip_vocabulary.MASK)
     return tokenizer.mask_token_id
+
+
+def _answer_token(tokenizer: PreTrainedTokenizerFast, mask_id: int | None) -> str:
+    """How a prompt writes "the unknown answer": as the mask token, or in plain words where there is none."""
+    return 'answer' if mask_id is None else tokenizer.decode([mask_id]).strip()
 
 
 def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:

@@ -1,9 +1,10 @@
-"""GLIPv2: images and prompts in, grounded boxes (and masks) out. The whole flow on one screen."""
+"""GLIPv2: images and prompts in, grounded boxes (and masks, and answers) out. The whole flow on one screen."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
@@ -15,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
-from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures
+from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
 from glipv2_mmdet.text import (
     Prompt,
     PromptChunk,
@@ -24,6 +25,7 @@ from glipv2_mmdet.text import (
     chunk_prompt,
     parse_prompt,
     phrase_token_map,
+    question_prompt,
 )
 
 
@@ -40,6 +42,8 @@ class GLIPv2(BaseDetector):
         inter_loss: ``InterImageContrast`` adds ``loss_inter`` where the ``bbox_head`` learns; without it there is none.
         mlm_head: ``MLMHead`` hides words of training prompts and adds ``loss_mlm``; without it nothing is hidden.
         mask_head: ``HourglassMaskHead``, or None for boxes only.
+        vqa_head: ``VQAHead`` reads every text that is not a class list, and has no ``prompt`` yet, as a question: it
+            adds ``loss_vqa`` and answers. Boxes are found for a question where that head is ``grounded``.
         frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode. A
             frozen ``bbox_head`` has no loss. With all parts but the mask head it is GLIPv2's second stage, in
             which nothing in front of that head keeps a graph.
@@ -55,7 +59,7 @@ class GLIPv2(BaseDetector):
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
                  mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
-                 frozen_parts: Sequence[str] = (), train_cfg: dict | None = None,
+                 vqa_head: dict | None = None, frozen_parts: Sequence[str] = (), train_cfg: dict | None = None,
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -68,6 +72,7 @@ class GLIPv2(BaseDetector):
         self.mask_head = MODELS.build({**mask_head, 'test_cfg': self.test_cfg}) if mask_head else None
         self.inter_loss = MODELS.build(inter_loss) if inter_loss else None
         self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
+        self.vqa_head = MODELS.build({**vqa_head, 'test_cfg': self.test_cfg}) if vqa_head else None
         self.frozen_parts = tuple(frozen_parts)
         self._freeze()
 
@@ -89,9 +94,10 @@ class GLIPv2(BaseDetector):
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``prompt`` in its meta information (``BuildPrompt`` puts it there) or a
                 class list in ``text``, and ground truth whose labels count the prompt's phrases; with a mask head,
-                ``masks`` too (``LoadMasks`` makes them).
+                ``masks`` too (``LoadMasks`` makes them). With a VQA head a question in ``text`` instead, with
+                ``answer_scores`` (V,); boxes are read only by parts that learn from them.
         """
-        prompts = [_training_prompt(sample) for sample in batch_data_samples]
+        prompts = [sample.get('prompt', None) or self._prompt(sample) for sample in batch_data_samples]
         labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
         masked = None if self.mlm_head is None else self.mlm_head.mask(
@@ -101,19 +107,24 @@ class GLIPv2(BaseDetector):
         levels = self.extract_feat(batch_inputs)
         fused = self.fusion(levels, text)
 
+        losses = {}
+        if self.mlm_head is not None:
+            losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
+        if self.vqa_head is not None:
+            losses['loss_vqa'] = self._answer_loss(fused.text, batch_data_samples)
+        if 'bbox_head' in self.frozen_parts and self.mask_head is None:
+            return losses  # nothing reads boxes
+
         outputs = self.bbox_head(fused)
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
         positive_maps = [
             phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
             for item, box_labels in zip(tokenized, labels, strict=True)]
-        losses = {}
         if 'bbox_head' not in self.frozen_parts:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
             losses |= self.bbox_head.loss(outputs, targets, text.padding_aware_mask)
             if self.inter_loss is not None:
                 losses['loss_inter'] = self.inter_loss(levels, text, targets, tokenized, labels)
-        if self.mlm_head is not None:
-            losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
         if self.mask_head is not None:
             proposals = self._proposals(outputs, tokenized, batch_data_samples)
             masks = [_training_masks(sample) for sample in batch_data_samples]
@@ -122,6 +133,9 @@ class GLIPv2(BaseDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """Detections for every prompt of every image, in ``pred_instances``; with a mask head, with ``masks``.
+
+        With a VQA head, the answers to a question are in ``pred_answers``
+        (:class:`~glipv2_mmdet.structures.Answers`); only a grounded one has boxes, too.
 
         Long class lists are split into prompts that the text encoder can read, for any batch size; the image is
         encoded once for all of them.
@@ -132,9 +146,13 @@ class GLIPv2(BaseDetector):
                 ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP.
             rescale: boxes and masks in original pixels; otherwise in pixels of the network input.
         """
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
+        prompts = [self._prompt(sample) for sample in batch_data_samples]
+        levels = self.extract_feat(batch_inputs)
+        if self.vqa_head is not None and not self.vqa_head.grounded:
+            self._answer(self.fusion(levels, self.language_model.encode(prompts)), batch_data_samples)
+            return batch_data_samples
         chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
-        candidates, features = self._candidates(self.extract_feat(batch_inputs), chunks, batch_data_samples)
+        candidates, features = self._candidates(levels, chunks, batch_data_samples)
         for sample, prompt, sample_chunks, sample_candidates, sample_features in zip(
                 batch_data_samples, prompts, chunks, candidates, features, strict=True):
             scale_factor = sample.scale_factor if rescale else None
@@ -149,7 +167,7 @@ class GLIPv2(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
+        prompts = [self._prompt(sample) for sample in batch_data_samples]
         fused = self.fusion(self.extract_feat(batch_inputs), self.language_model.encode(prompts))
         return self.bbox_head(fused)
 
@@ -174,6 +192,7 @@ class GLIPv2(BaseDetector):
             images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
             text = self.language_model.encode([chunk.prompt for chunk in batch_chunks])
             fused = self.fusion(_take(levels, images), text)
+            self._answer(fused, [samples[image] for image in images])
             phrase_maps = [
                 self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
             results = self.bbox_head.candidates(
@@ -183,6 +202,37 @@ class GLIPv2(BaseDetector):
                 if self.mask_head is not None:
                     features[image].append(_features_of(fused, row, phrase_maps[row], batch_chunks[row]))
         return candidates, features
+
+    def _prompt(self, sample: DetDataSample) -> Prompt:
+        if not self._is_question(sample):
+            return _inference_prompt(sample)
+        token = self.language_model.tokenizer.answer_token if self.vqa_head.grounded else None
+        return question_prompt(sample.text, token, sample.get('tokens_positive', None))
+
+    def _is_question(self, sample: DetDataSample) -> bool:
+        return (self.vqa_head is not None and sample.get('prompt', None) is None
+                and isinstance(sample.get('text', None), str) and not sample.get('custom_entities', False))
+
+    def _answer_loss(self, text: TextFeatures, samples: SampleList) -> Tensor:
+        """L_vqa over the questions of the batch; zero, but with a graph, for a batch without any (other ranks wait)."""
+        rows = [row for row, sample in enumerate(samples) if self._is_question(sample)]
+        for row in rows:
+            if samples[row].get('answer_scores', None) is None:
+                raise ValueError(
+                    f'Question "{samples[row].text}" has no answer_scores to learn from. List "answer_scores" in the '
+                    'meta_keys of PackDetInputs, and give VQADataset an ann_file and the answer vocabulary.')
+        if not rows:
+            return 0 * self.vqa_head(text).sum()
+        targets = np.stack([samples[row].answer_scores for row in rows])
+        text = text if len(rows) == len(samples) else text.select(rows)
+        return self.vqa_head.loss(text, torch.from_numpy(targets).to(text.hidden.device))
+
+    def _answer(self, fused: FusedFeatures, samples: SampleList) -> None:
+        """Put ``pred_answers`` into the samples that ask something."""
+        rows = [row for row, sample in enumerate(samples) if self._is_question(sample)]
+        if rows:
+            for row, answers in zip(rows, self.vqa_head.predict(fused.text.select(rows)), strict=True):
+                samples[row].pred_answers = answers
 
     @torch.no_grad()
     def _proposals(self, outputs: GroundingOutputs, tokenized: Sequence[TokenizedPrompt],
@@ -202,6 +252,9 @@ class GLIPv2(BaseDetector):
                 f'{", ".join(name for name, part in self.named_children() if part is not None)}.')
         for name in self.frozen_parts:
             getattr(self, name).requires_grad_(False)
+        if self.vqa_head is not None and not self.vqa_head.grounded and 'bbox_head' not in self.frozen_parts:
+            raise ValueError("The vqa_head is not grounded, so questions come without boxes that the bbox_head could "
+                             "learn from. Set frozen_parts=('bbox_head',), or vqa_head.grounded=True.")
 
     def _chunk(self, prompt: Prompt, sample: DetDataSample) -> list[PromptChunk]:
         return chunk_prompt(prompt, self.language_model.tokenizer, self.test_cfg.get('chunked_size', -1),
@@ -214,7 +267,7 @@ class GLIPv2(BaseDetector):
 
 def _checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
     """The phrase of each ground-truth box, on the host."""
-    labels = sample.gt_instances.labels.tolist()
+    labels = sample.gt_instances.labels.tolist() if 'labels' in sample.gt_instances else []
     # a negative label would silently count from the end
     unknown = [label for label in labels if not 0 <= label < len(prompt.phrases)]
     if unknown:
@@ -223,11 +276,6 @@ def _checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
             f'{len(prompt.phrases)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
             'pipeline; it makes labels and prompt agree.')
     return labels
-
-
-def _training_prompt(sample: DetDataSample) -> Prompt:
-    prompt = sample.get('prompt', None)
-    return _inference_prompt(sample) if prompt is None else prompt
 
 
 def _training_masks(sample: DetDataSample) -> BitmapMasks:
