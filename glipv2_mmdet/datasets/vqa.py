@@ -48,6 +48,9 @@ class VQADataset(BaseDetDataset):
         soft_scores: ``'leave_one_out'`` (0, .3, .6, .9, 1 by number of people) or ``'capped'`` (0, 1/3, 2/3, 1).
         only_images: json list of image ids; questions about others are left out (a development split).
         without_images: json list of image ids whose questions are left out (the rest of it).
+        group_by_image: one sample per image with all its ``questions`` (Q texts), for training: the image is encoded
+            once. ``question_id`` and ``answer_scores`` (Q, V) run parallel to it. VQA v2 has five questions
+            per image.
         grounding_file: jsonl of grounding records, see :func:`~glipv2_mmdet.datasets.vqa_records.grounding_of`;
             samples get ``tokens_positive`` and ``instances``. Questions without a record are left out and counted.
 
@@ -58,10 +61,13 @@ class VQADataset(BaseDetDataset):
     def __init__(self, *args: Any, question_file: str, answers: str | Sequence[str] | None = None,
                  image_template: str | None = None, image_info_file: str | None = None,
                  soft_scores: str = 'leave_one_out', only_images: str | None = None, without_images: str | None = None,
-                 grounding_file: str | None = None, **kwargs: Any) -> None:
+                 group_by_image: bool = False, grounding_file: str | None = None, **kwargs: Any) -> None:
         if (image_template is None) == (image_info_file is None):
-            raise VQAError(f'image_template is {image_template!r}, image_info_file {image_info_file!r}. Expected one '
-                           "of them: 'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images.")
+            raise VQAError(f'image_template is {image_template!r}, image_info_file {image_info_file!r}. '
+                           "Expected one of them: 'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images.")
+        if group_by_image and grounding_file is not None:
+            raise VQAError('group_by_image=True came with a grounding_file, but boxes belong to one question each. Drop '
+                           'one of them.')
         self.question_file = question_file
         self.answers = None if answers is None else read_answers(answers)
         self.image_template = image_template
@@ -69,6 +75,7 @@ class VQADataset(BaseDetDataset):
         self.soft_scores = soft_scores
         self.only_images = only_images
         self.without_images = without_images
+        self.group_by_image = group_by_image
         self.grounding_file = grounding_file
         super().__init__(*args, **kwargs)
 
@@ -89,6 +96,8 @@ class VQADataset(BaseDetDataset):
             raise VQAError(f'{path}: no questions; expected at least one. Check the path, and the lists of images.')
         if self.ann_file:
             self._add_answers(samples)
+        if self.group_by_image:
+            return _grouped(samples)
         return self._with_grounding(samples) if self.grounding_file else samples
 
     def filter_data(self) -> list[dict]:
@@ -99,10 +108,12 @@ class VQADataset(BaseDetDataset):
         """Spreads the targets over the vocabulary here: 3,129 numbers for each of 600,000 questions fill no memory."""
         sample = super().get_data_info(idx)
         if 'answer_targets' in sample:
-            scores = np.zeros(len(self.answers), dtype=np.float32)
             targets = sample.pop('answer_targets')
-            scores[list(targets)] = list(targets.values())
-            sample['answer_scores'] = scores
+            rows = targets if self.group_by_image else [targets]
+            scores = np.zeros((len(rows), len(self.answers)), dtype=np.float32)
+            for row, row_targets in zip(scores, rows, strict=True):
+                row[list(row_targets)] = list(row_targets.values())
+            sample['answer_scores'] = scores if self.group_by_image else scores[0]
         return sample
 
     def _add_answers(self, samples: list[dict]) -> None:
@@ -164,3 +175,19 @@ class VQADataset(BaseDetDataset):
 
     def _below_root(self, path: str) -> str:
         return osp.join(self.data_root, path) if self.data_root and not osp.isabs(path) else path
+
+
+def _grouped(samples: list[dict]) -> list[dict]:
+    """One sample per image, in the order in which images come first."""
+    images: dict[str, list[dict]] = {}
+    for sample in samples:
+        images.setdefault(sample['img_path'], []).append(sample)
+    grouped = []
+    for members in images.values():
+        sample = {key: members[0][key] for key in ('img_id', 'img_path', 'instances')}
+        sample['questions'] = [member['text'] for member in members]
+        for key in ('question_id', 'answer_targets'):
+            if key in members[0]:
+                sample[key] = [member[key] for member in members]
+        grouped.append(sample)
+    return grouped

@@ -13,7 +13,7 @@ train_pipeline = [
     dict(type='Resize', scale=_base_.img_scale, keep_ratio=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'question_id',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'questions', 'question_id',
                    'answer_scores')),
 ]
 test_pipeline = [
@@ -26,7 +26,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     dataset=dict(
         _delete_=True,
         type='VQADataset',
@@ -35,6 +35,7 @@ train_dataloader = dict(
         question_file='annotations/questions_train.json',
         image_info_file='annotations/train.json',
         answers=answers,
+        group_by_image=True,
         data_prefix=dict(img='images/train/'),
         pipeline=train_pipeline))
 val_dataloader = dict(

@@ -1,5 +1,6 @@
-# VQA v2: train2014 + val2014, of which 2,000 images of val2014 are kept for validation; the test split is for the server.
-# Layout: data/vqav2/{v2_OpenEnded_mscoco_*_questions.json,v2_mscoco_*_annotations.json}, images in data/coco/. Made first:
+# VQA v2: train2014 + val2014 without 2,000 images of val2014, which are for validation; test answers go to the server.
+# Layout: data/vqav2/{v2_OpenEnded_mscoco_*_questions.json,v2_mscoco_*_annotations.json}, images in data/coco/.
+# Made first:
 #   python tools/dataset_converters/vqa_vocabulary.py data/vqav2/v2_mscoco_train2014_annotations.json \
 #       data/vqav2/v2_mscoco_val2014_annotations.json --expect 3129 --out data/vqav2/answers_3129.json
 #   python tools/dataset_converters/vqa_dev_split.py data/vqav2/v2_OpenEnded_mscoco_val2014_questions.json \
@@ -19,7 +20,7 @@ train_pipeline = [
         backend='pillow'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'question_id',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'questions', 'question_id',
                    'answer_scores')),
 ]
 test_pipeline = [
@@ -37,6 +38,7 @@ train2014 = dict(
     ann_file='v2_mscoco_train2014_annotations.json',
     question_file='v2_OpenEnded_mscoco_train2014_questions.json',
     answers=answers,
+    group_by_image=True,
     image_template='COCO_train2014_{image_id:012d}.jpg',
     data_prefix=dict(img='../coco/train2014/'),
     pipeline=train_pipeline)
@@ -46,6 +48,7 @@ val2014 = dict(
     ann_file='v2_mscoco_val2014_annotations.json',
     question_file='v2_OpenEnded_mscoco_val2014_questions.json',
     answers=answers,
+    group_by_image=True,
     image_template='COCO_val2014_{image_id:012d}.jpg',
     data_prefix=dict(img='../coco/val2014/'),
     without_images=dev_images,

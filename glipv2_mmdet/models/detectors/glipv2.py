@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
@@ -16,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
+from glipv2_mmdet.models.detectors.question_samples import answer_targets, is_question, one_question_each
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
 from glipv2_mmdet.text import (
     Prompt,
@@ -94,9 +94,11 @@ class GLIPv2(BaseDetector):
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``prompt`` in its meta information (``BuildPrompt`` puts it there) or a
                 class list in ``text``, and ground truth whose labels count the prompt's phrases; with a mask head,
-                ``masks`` too (``LoadMasks`` makes them). With a VQA head a question in ``text`` instead, with
-                ``answer_scores`` (V,); boxes are read only by parts that learn from them.
+                ``masks`` too (``LoadMasks`` makes them). With a VQA head instead a question in ``text``
+                with ``answer_scores`` (V,), or all ``questions`` of the image with a row of scores each; boxes are read
+                only by parts that learn from them.
         """
+        images, batch_data_samples = one_question_each(batch_data_samples)
         prompts = [sample.get('prompt', None) or self._prompt(sample) for sample in batch_data_samples]
         labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
@@ -104,16 +106,17 @@ class GLIPv2(BaseDetector):
             tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
         text = self.language_model.encode(prompts) if masked is None else self.language_model(masked.tokens)
-        levels = self.extract_feat(batch_inputs)
-        fused = self.fusion(levels, text)
+        levels = _take(self.extract_feat(batch_inputs), images)
+        needs_boxes = 'bbox_head' not in self.frozen_parts or self.mask_head is not None
+        fused = self.fusion(levels, text, words_only=not needs_boxes)
 
         losses = {}
         if self.mlm_head is not None:
             losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
         if self.vqa_head is not None:
             losses['loss_vqa'] = self._answer_loss(fused.text, batch_data_samples)
-        if 'bbox_head' in self.frozen_parts and self.mask_head is None:
-            return losses  # nothing reads boxes
+        if not needs_boxes:
+            return losses
 
         outputs = self.bbox_head(fused)
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
@@ -149,7 +152,7 @@ class GLIPv2(BaseDetector):
         prompts = [self._prompt(sample) for sample in batch_data_samples]
         levels = self.extract_feat(batch_inputs)
         if self.vqa_head is not None and not self.vqa_head.grounded:
-            self._answer(self.fusion(levels, self.language_model.encode(prompts)), batch_data_samples)
+            self._answer(self.fusion(levels, self.language_model.encode(prompts), words_only=True), batch_data_samples)
             return batch_data_samples
         chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         candidates, features = self._candidates(levels, chunks, batch_data_samples)
@@ -204,33 +207,23 @@ class GLIPv2(BaseDetector):
         return candidates, features
 
     def _prompt(self, sample: DetDataSample) -> Prompt:
-        if not self._is_question(sample):
+        if self.vqa_head is None or not is_question(sample):
             return _inference_prompt(sample)
         token = self.language_model.tokenizer.answer_token if self.vqa_head.grounded else None
         return question_prompt(sample.text, token, sample.get('tokens_positive', None))
 
-    def _is_question(self, sample: DetDataSample) -> bool:
-        return (self.vqa_head is not None and sample.get('prompt', None) is None
-                and isinstance(sample.get('text', None), str) and not sample.get('custom_entities', False))
-
     def _answer_loss(self, text: TextFeatures, samples: SampleList) -> Tensor:
-        """L_vqa over the questions of the batch; zero, but with a graph, for a batch without any (other ranks wait)."""
-        rows = [row for row, sample in enumerate(samples) if self._is_question(sample)]
-        for row in rows:
-            if samples[row].get('answer_scores', None) is None:
-                raise ValueError(
-                    f'Question "{samples[row].text}" has no answer_scores to learn from. List "answer_scores" in the '
-                    'meta_keys of PackDetInputs, and give VQADataset an ann_file and the answer vocabulary.')
+        """L_vqa over the questions of the batch; zero for a batch without any, with a graph, since other ranks wait."""
+        rows = [row for row, sample in enumerate(samples) if is_question(sample)]
         if not rows:
             return 0 * self.vqa_head(text).sum()
-        targets = np.stack([samples[row].answer_scores for row in rows])
-        text = text if len(rows) == len(samples) else text.select(rows)
-        return self.vqa_head.loss(text, torch.from_numpy(targets).to(text.hidden.device))
+        targets = answer_targets([samples[row] for row in rows], text.hidden.device)
+        return self.vqa_head.loss(text if len(rows) == len(samples) else text.select(rows), targets)
 
     def _answer(self, fused: FusedFeatures, samples: SampleList) -> None:
         """Put ``pred_answers`` into the samples that ask something."""
-        rows = [row for row, sample in enumerate(samples) if self._is_question(sample)]
-        if rows:
+        rows = [row for row, sample in enumerate(samples) if is_question(sample)]
+        if self.vqa_head is not None and rows:
             for row, answers in zip(rows, self.vqa_head.predict(fused.text.select(rows)), strict=True):
                 samples[row].pred_answers = answers
 

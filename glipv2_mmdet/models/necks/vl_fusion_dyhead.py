@@ -5,7 +5,7 @@ Source: GLIP (Li et al., 2022), section 3.2; GLIPv2 keeps it.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -58,15 +58,19 @@ class VLFusionDyHead(BaseModule):
             blocks.append(parts)
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures) -> FusedFeatures:
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, words_only: bool = False) -> FusedFeatures:
         """Fuse.
 
         Args:
             levels: (B, C, H, W) maps, fine to coarse; any number.
             text: one prompt per image.
+            words_only: leave out the last dynamic convolution, which no word reads; the levels are then those before
+                it. For answers, which are read from words alone.
         """
         levels, hidden = tuple(levels), text.hidden
         for block in self.blocks:
+            if words_only and block is self.blocks[-1]:
+                block = {name: part for name, part in block.items() if name != 'dynamic_conv'}
             if self.grad_checkpointing and torch.is_grad_enabled():
                 hidden, *levels = checkpoint(self._run, block, hidden, text, *levels, use_reentrant=False)
             else:
@@ -76,11 +80,11 @@ class VLFusionDyHead(BaseModule):
         return FusedFeatures(levels=tuple(levels), text=fused_text, words=words)
 
     @staticmethod
-    def _run(block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
+    def _run(block: Mapping[str, nn.Module], hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
         """One block; plain tensors in and out, so that it can be checkpointed."""
         if 'attention' in block:
             mask = text.padding_aware_mask
             image, hidden = block['attention'](join_levels(levels), hidden, mask)
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
-        return hidden, *block['dynamic_conv'](levels)
+        return hidden, *(block['dynamic_conv'](levels) if 'dynamic_conv' in block else levels)
