@@ -63,11 +63,12 @@ class VQADataset(BaseDetDataset):
                  soft_scores: str = 'leave_one_out', only_images: str | None = None, without_images: str | None = None,
                  group_by_image: bool = False, grounding_file: str | None = None, **kwargs: Any) -> None:
         if (image_template is None) == (image_info_file is None):
-            raise VQAError(f'image_template is {image_template!r}, image_info_file {image_info_file!r}. '
-                           "Expected one of them: 'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images.")
+            raise VQAError(
+                f'image_template is {image_template!r}, image_info_file {image_info_file!r}. Expected one of them: '
+                "'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images.")
         if group_by_image and grounding_file is not None:
-            raise VQAError('group_by_image=True came with a grounding_file, but boxes belong to one question each. Drop '
-                           'one of them.')
+            raise VQAError('group_by_image=True came with a grounding_file, but boxes belong to one question each. '
+                           'Drop one of them.')
         self.question_file = question_file
         self.answers = None if answers is None else read_answers(answers)
         self.image_template = image_template

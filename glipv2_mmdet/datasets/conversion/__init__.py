@@ -8,6 +8,7 @@ from .mdetr import mdetr_records
 from .odvg_writer import atomic_write, write_label_map, write_odvg
 from .open_images import open_images_class_names, open_images_records
 from .visual_genome import visual_genome_class_names, visual_genome_records
+from .vqa_grounding import join_labels, question_captions
 from .vqa_vocabulary import choose_answers, choose_images, count_answers
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     'imagenet_class_names',
     'imagenet_records',
     'iterate_array',
+    'join_labels',
     'mdetr_records',
     'open_images_class_names',
     'open_images_records',
+    'question_captions',
     'visual_genome_class_names',
     'visual_genome_records',
     'write_label_map',
