@@ -39,6 +39,9 @@ def _read(path, clip_vocab) -> Config:
     config = Config.fromfile(path)
     if config.get('model', {}).get('language_model', {}).get('type') == 'CLIPTextEncoder':
         config.model.language_model.vocab = clip_vocab
+    head = config.get('model', {}).get('vqa_head')
+    if head and isinstance(head.answers, str):  # made from files that are not here
+        head.answers = [f'answer {k}' for k in range(head.num_answers)]
     return config
 
 
