@@ -39,7 +39,7 @@ from glipv2_mmdet.evaluation.vqa_answers import (
     ("hed've", "he'd've"),
     ("y'alld've", "y'all'd've"),
     ("somebody'd", 'somebodyd'),
-    ("Im", 'im'),
+    ('Im', 'im'),
     ('oclock', "o'clock"),
     ('yes!', 'yes '.strip()),
     ('black-and-white', 'black and white'),

@@ -89,5 +89,5 @@ def test_sizes_have_to_agree(tmp_path):
         _head(num_answers=4)
     with pytest.raises(ValueError, match=r'targets have shape \(2, 4\), the VQA head expects \(2, 3\)'):
         _head().loss(text_features((6, 3)), torch.zeros(2, 4))
-    with pytest.raises(FileNotFoundError, match='vqa_vocabulary.py'):
+    with pytest.raises(FileNotFoundError, match=r'vqa_vocabulary\.py'):
         _head(answers=str(tmp_path / 'none.json'))

@@ -2,7 +2,7 @@
 
     python tools/dataset_converters/ground_vqa_questions.py QUESTIONS ANNOTATIONS \
         --image-template 'COCO_train2014_{image_id:012d}.jpg' --shards data/vqav2/captions_train2014
-    python tools/pseudo_label.py CONFIG CHECKPOINT --shards 'data/vqav2/captions_train2014/*.jsonl' \
+    python tools/pseudo_label.py CONFIG CHECKPOINT data/vqav2/captions_train2014/*.jsonl \
         --image-root data/coco/train2014 --out data/vqav2/labels_train2014
     python tools/dataset_converters/ground_vqa_questions.py QUESTIONS ANNOTATIONS \
         --image-template 'COCO_train2014_{image_id:012d}.jpg' --labels data/vqav2/labels_train2014/*.jsonl \
