@@ -31,7 +31,8 @@ def _write(folder, questions=QUESTIONS, people=PEOPLE):
 def _build(folder, **settings):
     return DATASETS.build({**dict(
         type='VQADataset', data_root=f'{folder}/', question_file='q.json', ann_file='a.json',
-        answers=['yes', 'no', '2'], image_template='COCO_val2014_{image_id:012d}.jpg', data_prefix=dict(img='images/'), pipeline=[]), **settings})
+        answers=['yes', 'no', '2'], image_template='COCO_val2014_{image_id:012d}.jpg',
+        data_prefix=dict(img='images/'), pipeline=[]), **settings})
 
 
 def test_samples_hold_the_question_its_image_and_soft_targets(tmp_path):
@@ -73,7 +74,8 @@ def test_bad_files_name_the_question(tmp_path, questions, people, message):
 
 def test_grounding_records_become_phrases_and_boxes():
     record = dict(question_id=1, text='what star?', caption='what star? red',
-                  tokens_positive=[[[5, 9], [11, 14]], [[5, 9]], [[5, 9]]], bboxes=[[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 3, 3]])
+                  tokens_positive=[[[5, 9], [11, 14]], [[5, 9]], [[5, 9]]],
+                  bboxes=[[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 3, 3]])
     found = grounding_of(record, 'here')
     assert found['tokens_positive'] == [[[5, 9], [11, 14]], [[5, 9]]]
     assert [item['bbox_label'] for item in found['instances']] == [0, 1, 1]
