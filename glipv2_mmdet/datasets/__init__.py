@@ -2,10 +2,9 @@
 
 from .caption import CocoCaption
 from .detection_as_grounding import DetectionAsGrounding
+from .flickr30k_entities import Flickr30kEntities
 from .glip_tsv import TSVPairs
 from .image_text_stream import IndexedODVGDataset, WebDatasetPairs
-from .flickr30k_entities import Flickr30kEntities
-from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
 from .mdetr_grounding import MDETRGroundingDataset
 from .negative_captions import WithNegativeCaptions
 from .odvg import GroundedODVGDataset

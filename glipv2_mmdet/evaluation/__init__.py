@@ -10,3 +10,6 @@ __all__ = [
     'CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedRefExpMetric', 'PhraseCutMetric',
     'ShapesCaptionTruth'
 ]
+from .vqa_metric import VQAMetric
+
+__all__ = ['GroundedRefExpMetric', 'PhraseCutMetric', 'VQAMetric']

@@ -6,10 +6,10 @@ from glipv2_mmdet.models.language_models import BertTextEncoder, CLIPTextEncoder
 from glipv2_mmdet.models.losses import InterImageContrast, LocalizationLoss, MaskLoss, RegionWordFocalLoss
 from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.necks import VLFusionDyHead
-from glipv2_mmdet.models.task_heads import CaptionHead, MLMHead
+from glipv2_mmdet.models.task_heads import CaptionHead, MLMHead, VQAHead
 
 __all__ = [
     'BertTextEncoder', 'CLIPTextEncoder', 'CaptionHead', 'CoSwin', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead',
     'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'RegionWordFocalLoss', 'TimmSwin',
-    'VLFusionDyHead'
+    'VLFusionDyHead', 'VQAHead'
 ]

@@ -1,4 +1,5 @@
 """Everything that is true of words, without a network: prompts, tokens, positive maps, chunks, negatives, masks."""
+from .answer_vocabulary import AnswerVocabularyError, read_answers
 from .captions import close_up, word_spans
 from .chunking import PromptChunk, chunk_prompt
 from .masking import MaskedTokens, StepGenerators, mask_tokens, maskable_tokens
@@ -15,11 +16,13 @@ from .prompt import (
     prompt_from_caption,
     prompt_from_classes,
 )
+from .question import question_prompt
 from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 
 __all__ = [
-    'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer', 'StepGenerators', 'TokenBatch',
-    'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'close_up', 'find_noun_phrases', 'mask_tokens',
-    'maskable_tokens', 'pack_captions', 'parse_prompt', 'phrase_scores', 'phrase_token_map', 'prompt_from_caption',
-    'prompt_from_classes', 'sample_prompt_classes', 'word_spans'
+    'AnswerVocabularyError', 'MaskedTokens', 'Phrase', 'Prompt', 'PromptChunk', 'PromptError', 'PromptTokenizer',
+    'StepGenerators', 'TokenBatch', 'TokenizedPrompt', 'chunk_prompt', 'clean_class_name', 'close_up',
+    'find_noun_phrases', 'mask_tokens', 'maskable_tokens', 'pack_captions', 'parse_prompt', 'phrase_scores',
+    'phrase_token_map', 'prompt_from_caption', 'prompt_from_classes', 'question_prompt', 'read_answers',
+    'sample_prompt_classes', 'word_spans'
 ]

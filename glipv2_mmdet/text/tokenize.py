@@ -110,6 +110,7 @@ class PromptTokenizer:
         self.pad_id: int = pad_id if pad_id is not None else 0
         self.mask_id: int | None = _mask_id(self.tokenizer)
         self.start_id, self.end_id = _start_and_end(self.tokenizer)
+        self.answer_token: str = _answer_token(self.tokenizer, self.mask_id)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
@@ -278,6 +279,11 @@ def _start_and_end(tokenizer: PreTrainedTokenizerFast) -> tuple[int | None, int 
     """Ids of the tokens around a text: ``[CLS]`` and ``[SEP]``, or those of CLIP."""
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
     return (tokenizer.bos_token_id if start is None else start), (tokenizer.eos_token_id if end is None else end)
+
+
+def _answer_token(tokenizer: PreTrainedTokenizerFast, mask_id: int | None) -> str:
+    """How a prompt writes "the unknown answer": as the mask token, or in plain words where there is none."""
+    return 'answer' if mask_id is None else tokenizer.decode([mask_id]).strip()
 
 
 def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:

@@ -17,6 +17,9 @@ def read_config(path, clip_vocab=None):
     config = Config.fromfile(path)
     if clip_vocab and config.get('model', {}).get('language_model', {}).get('type') == 'CLIPTextEncoder':
         config.model.language_model.vocab = clip_vocab
+    head = config.get('model', {}).get('vqa_head')
+    if head and isinstance(head.answers, str):  # made from files that are not here
+        head.answers = [f'answer {k}' for k in range(head.num_answers)]
     return config
 
 

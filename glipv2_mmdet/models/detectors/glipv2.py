@@ -1,6 +1,7 @@
-"""GLIPv2: images and prompts in, grounded boxes (and masks) out. The whole flow on one screen.
+"""GLIPv2: images and prompts in, grounded boxes, masks, answers and captions out. The whole flow on one screen.
 
-With a caption head, text is read left to right and may also be written: see ``captioning.py``.
+Beside it: what samples must bring (``samples.py``), questions (``answering.py``), and text that is read left to right and
+may also be written (``captioning.py``).
 """
 from __future__ import annotations
 
@@ -12,28 +13,20 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, OptSampleList, SampleList
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
+from glipv2_mmdet.models.detectors.answering import answer, answer_loss, check_answering, one_question_each, prompt_of
 from glipv2_mmdet.models.detectors.captioning import (
     annotated_words,
     caption_of,
     predict_captions,
     prepare_captioning,
 )
+from glipv2_mmdet.models.detectors.samples import checked_labels, name_phrases, training_masks
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
-from glipv2_mmdet.text import (
-    Prompt,
-    PromptChunk,
-    PromptError,
-    TokenizedPrompt,
-    chunk_prompt,
-    parse_prompt,
-    phrase_token_map,
-)
+from glipv2_mmdet.text import Prompt, PromptChunk, TokenizedPrompt, chunk_prompt, phrase_token_map
 
 #: Which images of a batch, and one encoded prompt for each of them.
 Fuse = Callable[[Sequence[int], TextFeatures], FusedFeatures]
@@ -52,6 +45,8 @@ class GLIPv2(BaseDetector):
         inter_loss: ``InterImageContrast`` adds ``loss_inter`` where the ``bbox_head`` learns; without it there is none.
         mlm_head: ``MLMHead`` hides words of training prompts and adds ``loss_mlm``; without it nothing is hidden.
         mask_head: ``HourglassMaskHead``, or None for boxes only.
+        vqa_head: ``VQAHead`` reads every text that is not a class list, and has no ``prompt`` yet, as a question: it
+            adds ``loss_vqa`` and answers. Boxes are found for a question where that head is ``grounded``.
         caption_head: ``CaptionHead`` writes captions, and grounds them where the ``bbox_head`` learns. All text is then
             read left to right, and the image does not see it.
         frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode. A
@@ -71,9 +66,8 @@ class GLIPv2(BaseDetector):
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
                  mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
-                 caption_head: dict | None = None,
-                 frozen_parts: Sequence[str] = (), train_cfg: dict | None = None,
-                 test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 vqa_head: dict | None = None, caption_head: dict | None = None, frozen_parts: Sequence[str] = (),
+                 train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.test_cfg = ConfigDict(test_cfg or {})
@@ -85,9 +79,12 @@ class GLIPv2(BaseDetector):
         self.mask_head = MODELS.build({**mask_head, 'test_cfg': self.test_cfg}) if mask_head else None
         self.inter_loss = MODELS.build(inter_loss) if inter_loss else None
         self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
+        self.vqa_head = MODELS.build({**vqa_head, 'test_cfg': self.test_cfg}) if vqa_head else None
         self.caption_head = MODELS.build(caption_head) if caption_head else None
         self.frozen_parts = tuple(frozen_parts)
         self._freeze()
+        if self.vqa_head is not None:
+            check_answering(self)
         if self.caption_head is not None:
             prepare_captioning(self)
 
@@ -114,28 +111,31 @@ class GLIPv2(BaseDetector):
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``prompt`` in its meta information (``BuildPrompt`` puts it there) or a
                 class list in ``text``, and ground truth whose labels count the prompt's phrases; with a mask head,
-                ``masks`` too (``LoadMasks`` makes them). With a caption head ``prompt`` is the caption; one without
-                phrases has no boxes and trains the words alone.
+                ``masks`` too (``LoadMasks`` makes them). With a VQA head instead a question in ``text`` with
+                ``answer_scores`` (V,), or all ``questions`` of the image with a row of scores each. With a caption head
+                ``prompt`` is the caption; one without phrases has no boxes and trains the words alone.
         """
-        prompt_of = _training_prompt if self.caption_head is None else caption_of
-        prompts = [prompt_of(sample) for sample in batch_data_samples]
-        labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
+        images, batch_data_samples = one_question_each(batch_data_samples)
+        prompts = [self._training_prompt(sample) for sample in batch_data_samples]
+        labels = [checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
         masked = None if self.mlm_head is None else self.mlm_head.mask(
             tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
         text = self._encode(prompts) if masked is None else self.language_model(masked.tokens)
-        levels = self.extract_feat(batch_inputs)
-        losses, word_mask = {}, text.padding_aware_mask
-        if self.caption_head is None:
-            fused = self.fusion(levels, text)
-        else:
-            fused = self.fusion.fuse_text(self.fusion.encode_image(levels, final_levels=self.learns_regions), text)
+        levels = _take(self.extract_feat(batch_inputs), images)
+        fused = self.fusion(levels, text, words_only=not self.learns_regions)
+
+        losses = {}
+        if self.mlm_head is not None:
+            losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
+        if self.vqa_head is not None:
+            losses['loss_vqa'] = answer_loss(self.vqa_head, fused.text, batch_data_samples)
+        if self.caption_head is not None:
             losses['loss_caption'] = self.caption_head.loss(
                 fused.words, tokenized, self.language_model.tokenizer, self.language_model.word_embeddings)
-            if not self.learns_regions:
-                return losses
-            word_mask = annotated_words(text, prompts)
+        if not self.learns_regions:
+            return losses
 
         outputs = self.bbox_head(fused)
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
@@ -144,19 +144,22 @@ class GLIPv2(BaseDetector):
             for item, box_labels in zip(tokenized, labels, strict=True)]
         if 'bbox_head' not in self.frozen_parts:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
+            word_mask = text.padding_aware_mask if self.caption_head is None else annotated_words(text, prompts)
             losses |= self.bbox_head.loss(outputs, targets, word_mask)
             if self.inter_loss is not None:
                 losses['loss_inter'] = self.inter_loss(levels, text, targets, tokenized, labels)
-        if self.mlm_head is not None:
-            losses['loss_mlm'] = self.mlm_head.loss(fused.text.hidden, masked, self.language_model.word_embeddings)
         if self.mask_head is not None:
             proposals = self._proposals(outputs, tokenized, batch_data_samples)
-            masks = [_training_masks(sample) for sample in batch_data_samples]
+            masks = [training_masks(sample) for sample in batch_data_samples]
             losses |= self.mask_head.loss(fused, proposals, boxes, masks, positive_maps)
         return losses
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """Detections for every prompt of every image, in ``pred_instances``; with a mask head, with ``masks``.
+
+        With a VQA head the answers to a question are in ``pred_answers``
+        (:class:`~glipv2_mmdet.structures.Answers`), and only a grounded one has boxes, too. With a caption head an image
+        without ``text`` gets a caption, in ``pred_caption`` (:class:`~glipv2_mmdet.structures.PredictedCaption`).
 
         Long class lists are split into prompts that the text encoder can read, for any batch size; the image is
         encoded once for all of them.
@@ -164,13 +167,15 @@ class GLIPv2(BaseDetector):
         Args:
             batch_inputs: (B, 3, H, W).
             batch_data_samples: each with ``text`` (class names, "a . b" or a caption) and, optionally,
-                ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP. With a caption head,
-                one without ``text`` gets a caption, in ``pred_caption``.
+                ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP.
             rescale: boxes and masks in original pixels; otherwise in pixels of the network input.
         """
         levels = self.extract_feat(batch_inputs)
         if self.caption_head is not None:
             predict_captions(self, levels, batch_data_samples, rescale)
+        elif self.vqa_head is not None and not self.vqa_head.grounded:
+            text = self._encode([self._inference_prompt(sample) for sample in batch_data_samples])
+            answer(self.vqa_head, self.fusion(levels, text, words_only=True).text, batch_data_samples)
         else:
             self.ground(batch_data_samples, lambda images, text: self.fusion(_take(levels, images), text), rescale)
         return batch_data_samples
@@ -183,7 +188,7 @@ class GLIPv2(BaseDetector):
             fuse: makes fused features of the given samples, one encoded prompt for each.
             rescale: as in :meth:`predict`.
         """
-        prompts = [_inference_prompt(sample) for sample in samples]
+        prompts = [self._inference_prompt(sample) for sample in samples]
         chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, samples, strict=True)]
         candidates, features = self._candidates(fuse, chunks, samples)
         for sample, prompt, *found in zip(samples, prompts, chunks, candidates, features, strict=True):
@@ -198,11 +203,11 @@ class GLIPv2(BaseDetector):
         if self.mask_head is not None:
             sample.pred_instances.masks = self.mask_head.predict(
                 features, sample.pred_instances, scale_factor, sample.ori_shape if rescale else sample.img_shape)
-        _name_phrases(sample.pred_instances, prompt)
+        name_phrases(sample.pred_instances, prompt)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
+        prompts = [self._inference_prompt(sample) for sample in batch_data_samples]
         fused = self.fusion(self.extract_feat(batch_inputs), self._encode(prompts))
         return self.bbox_head(fused)
 
@@ -210,6 +215,15 @@ class GLIPv2(BaseDetector):
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
         check_fits(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _training_prompt(self, sample: DetDataSample) -> Prompt:
+        if self.caption_head is not None:
+            return caption_of(sample)
+        prompt = sample.get('prompt', None)
+        return self._inference_prompt(sample) if prompt is None else prompt
+
+    def _inference_prompt(self, sample: DetDataSample) -> Prompt:
+        return prompt_of(sample, self.vqa_head, self.language_model.tokenizer)
 
     def _encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
         return self.language_model.encode(prompts, causal=self.caption_head is not None)
@@ -230,6 +244,8 @@ class GLIPv2(BaseDetector):
             images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
             text = self._encode([chunk.prompt for chunk in batch_chunks])
             fused = fuse(images, text)
+            if self.vqa_head is not None:
+                answer(self.vqa_head, fused.text, [samples[image] for image in images])
             phrase_maps = [
                 self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
             results = self.bbox_head.candidates(
@@ -268,51 +284,10 @@ class GLIPv2(BaseDetector):
         return phrase_token_map(self.language_model.tokenizer(prompt), num_words)
 
 
-def _checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
-    """The phrase of each ground-truth box, on the host."""
-    labels = sample.gt_instances.labels.tolist()
-    # a negative label would silently count from the end
-    unknown = [label for label in labels if not 0 <= label < len(prompt.phrases)]
-    if unknown:
-        raise PromptError(
-            f'Label {unknown[0]} of image "{sample.get("img_path", "?")}" is not in its prompt, which has '
-            f'{len(prompt.phrases)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
-            'pipeline; it makes labels and prompt agree.')
-    return labels
-
-
-def _training_prompt(sample: DetDataSample) -> Prompt:
-    prompt = sample.get('prompt', None)
-    return _inference_prompt(sample) if prompt is None else prompt
-
-
-def _training_masks(sample: DetDataSample) -> BitmapMasks:
-    boxes = sample.gt_instances
-    if 'masks' in boxes:
-        return boxes.masks
-    if len(boxes) == 0:
-        return BitmapMasks([], *sample.img_shape[:2])
-    raise ValueError(
-        f'Image "{sample.get("img_path", "?")}" has {len(boxes)} boxes and no masks; the mask head needs one per box. '
-        'Put LoadMasks after LoadAnnotations in the training pipeline, or set mask_head=None.')
-
-
 def _features_of(fused: FusedFeatures, row: int, phrase_map: Tensor, chunk: PromptChunk) -> PromptFeatures:
     return PromptFeatures(
         levels=tuple(level[row:row + 1] for level in fused.levels), words=fused.words[row:row + 1],
         phrase_map=phrase_map, phrase_ids=chunk.phrase_ids)
-
-
-def _inference_prompt(sample: DetDataSample) -> Prompt:
-    text = sample.get('text', None)
-    if text is None:
-        raise PromptError(
-            'GLIPv2 finds what a prompt names, and this image came without one. Pass text_prompt="cat . dog" to '
-            'inference_detector (with custom_entities=True), texts="cat . dog" to DetInferencer, or set '
-            'return_classes=True on the data set and list "text" in the meta_keys of PackDetInputs.')
-    return parse_prompt(
-        text, custom_entities=sample.get('custom_entities', False), overrides=sample.get('caption_prompt', None),
-        tokens_positive=sample.get('tokens_positive', None))
 
 
 def _take(levels: Sequence[Tensor], images: Sequence[int]) -> Sequence[Tensor]:
@@ -323,9 +298,3 @@ def _take(levels: Sequence[Tensor], images: Sequence[int]) -> Sequence[Tensor]:
         return [level[images[0]].expand(len(images), -1, -1, -1) for level in levels]
     rows = torch.tensor(images, device=levels[0].device)
     return [level[rows] for level in levels]
-
-
-def _name_phrases(instances: InstanceData, prompt: Prompt) -> None:
-    """Put the phrase of each detection where mmdet's visualizer looks for it."""
-    names = prompt.names
-    instances.label_names = [names[label] for label in instances.labels.tolist()]

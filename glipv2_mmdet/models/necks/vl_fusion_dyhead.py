@@ -8,7 +8,7 @@ A text that is read left to right (captions) is looked at by nobody but itself: 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -61,17 +61,21 @@ class VLFusionDyHead(BaseModule):
             blocks.append(parts)
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures) -> FusedFeatures:
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, words_only: bool = False) -> FusedFeatures:
         """Fuse.
 
         Args:
             levels: (B, C, H, W) maps, fine to coarse; any number.
             text: one prompt per image; a causal one leaves the image alone.
+            words_only: leave out the last dynamic convolution, which no word reads; the levels are then those before
+                it. For answers and captions without boxes, which are read from words alone.
         """
         if text.causal:
-            return self.fuse_text(self.encode_image(levels), text)
+            return self.fuse_text(self.encode_image(levels, final_levels=not words_only), text)
         levels, hidden = tuple(levels), text.hidden
         for block in self.blocks:
+            if words_only and block is self.blocks[-1]:
+                block = {name: part for name, part in block.items() if name != 'dynamic_conv'}
             hidden, *levels = self._saving(self._run, block, hidden, text, *levels)
         fused_text = text.with_hidden(hidden)
         words = fused_text.hidden if self.early_fusion else text.embedded
@@ -138,14 +142,14 @@ class VLFusionDyHead(BaseModule):
         return run(*args)
 
     @staticmethod
-    def _run(block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
+    def _run(block: Mapping[str, nn.Module], hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
         """One block; plain tensors in and out, so that it can be checkpointed."""
         if 'attention' in block:
             mask = text.padding_aware_mask
             image, hidden = block['attention'](join_levels(levels), hidden, mask)
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
-        return hidden, *block['dynamic_conv'](levels)
+        return hidden, *(block['dynamic_conv'](levels) if 'dynamic_conv' in block else levels)
 
     @staticmethod
     def _run_image(block: nn.ModuleDict, with_levels: bool, *levels: Tensor) -> tuple[Tensor, ...]:
