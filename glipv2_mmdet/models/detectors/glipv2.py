@@ -1,7 +1,7 @@
 """GLIPv2: images and prompts in, grounded boxes, masks, answers and captions out. The whole flow on one screen.
 
-Beside it: what samples must bring (``samples.py``), questions (``answering.py``), and text that is read left to right and
-may also be written (``captioning.py``).
+Beside it: what samples must bring (``samples.py``), questions (``answering.py``), and text that is read left to right
+and may also be written (``captioning.py``).
 """
 from __future__ import annotations
 
@@ -158,8 +158,9 @@ class GLIPv2(BaseDetector):
         """Detections for every prompt of every image, in ``pred_instances``; with a mask head, with ``masks``.
 
         With a VQA head the answers to a question are in ``pred_answers``
-        (:class:`~glipv2_mmdet.structures.Answers`), and only a grounded one has boxes, too. With a caption head an image
-        without ``text`` gets a caption, in ``pred_caption`` (:class:`~glipv2_mmdet.structures.PredictedCaption`).
+        (:class:`~glipv2_mmdet.structures.Answers`), and only a grounded one has boxes, too. With a caption head an
+        image without ``text`` gets a caption, in ``pred_caption``
+        (:class:`~glipv2_mmdet.structures.PredictedCaption`).
 
         Long class lists are split into prompts that the text encoder can read, for any batch size; the image is
         encoded once for all of them.
