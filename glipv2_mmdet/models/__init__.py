@@ -7,9 +7,10 @@ from glipv2_mmdet.models.losses import InterImageContrast, LocalizationLoss, Mas
 from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.necks import VLFusionDyHead
 from glipv2_mmdet.models.task_heads import MLMHead
+from glipv2_mmdet.models.test_time_augs import GroundedTTAModel
 
 __all__ = [
-    'BertTextEncoder', 'CLIPTextEncoder', 'CoSwin', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead',
-    'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'RegionWordFocalLoss', 'TimmSwin',
-    'VLFusionDyHead'
+    'BertTextEncoder', 'CLIPTextEncoder', 'CoSwin', 'GLIPv2', 'GroundedTTAModel', 'GroundingATSSHead',
+    'HourglassMaskHead', 'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'RegionWordFocalLoss',
+    'TimmSwin', 'VLFusionDyHead'
 ]
