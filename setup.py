@@ -38,9 +38,10 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'lvis'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
+    'lvis': ['lvis'],
 }
 
 

@@ -33,7 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--tta', action='store_true', help='several views of each picture: tta_pipeline of the config, or else the mirror image')
+    parser.add_argument('--tta', action='store_true',
+                        help='join views of each picture: those of tta_pipeline, or else itself and its mirror image')
     # torch's older launcher passes this; mmengine reads the environment variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
