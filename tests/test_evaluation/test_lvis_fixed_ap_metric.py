@@ -221,3 +221,34 @@ def test_a_missing_package_says_how_to_get_it(one_object, monkeypatch):
     monkeypatch.setattr('glipv2_mmdet.evaluation.lvis_fixed_ap_metric.LVIS', None)
     with pytest.raises(ImportError, match='pip install lvis'):
         build(one_object())
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+def test_both_aps_are_the_packages_on_real_annotations(shared_dir, kind):
+    path = shared_dir / 'data/lvis_sample/lvis_val_100.json'
+    if not path.is_file():
+        pytest.skip(f'no {path}')
+    truth = lvis.LVIS(str(path))
+    categories, draw = truth.get_cat_ids(), np.random.default_rng(0)
+    labels = {category: label for label, category in enumerate(categories)}
+    metric, rows = build(path, metric=kind, max_per_image=8, max_per_class=10), []
+    for image in truth.get_img_ids()[:30]:
+        objects = truth.load_anns(truth.get_ann_ids(img_ids=[image]))
+        if not objects:
+            continue
+        masks = np.stack([truth.ann_to_mask(row) for row in objects]).astype(bool)
+        found = [categories[draw.integers(len(categories))] if draw.random() < 0.2 else row['category_id']
+                 for row in objects]
+        boxes = np.array([row['bbox'] for row in objects]) + draw.normal(0, 2, (len(objects), 1))
+        sample = prediction(image, [labels[category] for category in found], boxes, draw.random(len(objects)), masks)
+        metric.process({}, [sample])
+        rows += [dict(row, category_id=category)
+                 for row, category in zip(result_rows([sample], kind), found, strict=True)]
+    figures = metric.evaluate(30)
+    best = sorted(rows, key=lambda row: -row['score'])
+    best = [row for category in categories for row in [row for row in best if row['category_id'] == category][:10]]
+    for name, expected in ((kind, package_figures(path, rows, kind, 8)), (
+            f'{kind}_fixed', package_figures(path, best, kind, -1))):
+        assert {key: figures[f'lvis/{name}_{key}'] for key in FIGURES} == expected
+        assert expected['AP'] > 0.05
