@@ -126,7 +126,7 @@ def referring() -> dict[str, object]:
     """Mean IoU of referring phrases at every threshold of the newest test run."""
     config = 'glipv2_nano_shapes_referring'
     log = newest(WORK_DIRS / config, '*/[0-9]*.json')
-    # every process writes this file; the longer text of another one may stick out behind
+    # runs before MetricsLoggerHook: every process wrote this file, the longer text of another one may stick out behind
     metrics, _ = json.JSONDecoder().raw_decode(log.read_text())
     figures = {'referring_command': TEST.format(config, 'work_dirs/glipv2_nano_shapes_masks/iter_500.pth')}
     return figures | {name.replace('/', '_'): value for name, value in metrics.items() if 'IoU' in name}

@@ -105,6 +105,19 @@ def test_test_mirrors_images_with_tta():
     assert {'flip', 'flip_direction'} <= set(pack[0].meta_keys)
 
 
+def test_test_takes_the_views_of_the_config_for_glipv2():
+    test = load_tool('test')
+    config = REPOSITORY / 'configs/glipv2/glipv2_t_coco_multi_scale.py'
+    cfg = test.build_config(test.parse_args([str(config), 'a.pth', '--tta']))
+    assert cfg.model.type == 'GroundedTTAModel' and cfg.model.module.type == 'GLIPv2'
+    assert len(cfg.test_dataloader.dataset.pipeline[-1].transforms[0]) == 12
+    plain = test.build_config(test.parse_args([str(CONFIG.parents[1] / 'glipv2/glipv2_nano_shapes_masks.py'), 'a.pth',
+                                               '--tta']))
+    assert plain.model.type == 'GroundedTTAModel'
+    flips, pack = plain.test_dataloader.dataset.pipeline[-1].transforms
+    assert [flip.prob for flip in flips] == [1.0, 0.0] and 'text' in pack[0].meta_keys
+
+
 def test_test_refuses_another_file_type_for_predictions(capsys):
     with pytest.raises(SystemExit):
         load_tool('test').parse_args([str(CONFIG), 'a.pth', '--out', 'results.json'])

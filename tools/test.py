@@ -33,7 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--tta', action='store_true', help='average over the image and its mirror image')
+    parser.add_argument('--tta', action='store_true',
+                        help='join views of each picture: those of tta_pipeline, or else itself and its mirror image')
     # torch's older launcher passes this; mmengine reads the environment variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
@@ -66,18 +67,20 @@ def _add_mirrored_image(cfg: Config) -> None:
     """Test-time augmentation: the config's own, or else every image with its mirror image."""
     if 'tta_model' not in cfg:
         tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
-        cfg.tta_model = dict(type='DetTTAModel', tta_cfg=tta_cfg)
+        # mmdet's own refuses masks
+        kind = 'GroundedTTAModel' if cfg.model.type == 'GLIPv2' else 'DetTTAModel'
+        cfg.tta_model = dict(type=kind, tta_cfg=tta_cfg)
+    data = cfg.test_dataloader.dataset
+    while 'dataset' in data:
+        data = data.dataset
     if 'tta_pipeline' not in cfg:
-        data = cfg.test_dataloader.dataset
-        while 'dataset' in data:
-            data = data.dataset
         *steps, pack = deepcopy(data.pipeline)
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         pack.meta_keys = tuple({*pack.get('meta_keys', ()), 'img_id', 'img_path', 'ori_shape', 'img_shape',
                                 'scale_factor', 'flip', 'flip_direction'})
         cfg.tta_pipeline = [*steps, dict(type='TestTimeAug', transforms=[flips, [pack]])]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    data.pipeline = cfg.tta_pipeline
 
 
 def main() -> None:

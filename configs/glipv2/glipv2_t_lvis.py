@@ -8,5 +8,6 @@ _base_ = [
 model = dict(
     backbone=dict(grad_checkpointing=True),
     fusion=dict(grad_checkpointing=True),
-    test_cfg=dict(chunked_size=40, max_per_img=300))
+    # fixed AP needs every prompt's detections; run lengths, because that can be 9,300 masks of a picture
+    test_cfg=dict(chunked_size=40, max_per_prompt=300, max_per_img=-1, rle_masks=True))
 auto_scale_lr = dict(base_batch_size=32, enable=False)

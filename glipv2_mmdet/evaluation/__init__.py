@@ -2,14 +2,16 @@
 
 from .caption_metric import CaptionMetric
 from .flickr30k_metric import Flickr30kRecall, GeneratedPhraseRecall
+from .lvis_fixed_ap_metric import GroundedLVISMetric
 from .phrasecut_metric import PhraseCutMetric
 from .refexp_metric import GroundedRefExpMetric
 from .shapes_truth_metric import ShapesCaptionTruth
 
 __all__ = [
-    'CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedRefExpMetric', 'PhraseCutMetric',
-    'ShapesCaptionTruth'
+    'CaptionMetric', 'Flickr30kRecall', 'GeneratedPhraseRecall', 'GroundedLVISMetric', 'GroundedRefExpMetric',
+    'PhraseCutMetric', 'ShapesCaptionTruth'
 ]
 from .vqa_metric import VQAMetric
 
 __all__ = ['GroundedRefExpMetric', 'PhraseCutMetric', 'VQAMetric']
+__all__ = ['GroundedLVISMetric', 'GroundedRefExpMetric', 'PhraseCutMetric']

@@ -8,7 +8,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.config import ConfigDict
 
 from glipv2_mmdet.models.dense_heads.grounding_atss_head import BOX_CODER
-from glipv2_mmdet.models.dense_heads.grounding_decode import merge_chunks, select_candidates, suppress
+from glipv2_mmdet.models.dense_heads.grounding_decode import select_candidates, suppress, suppress_prompts
 from glipv2_mmdet.structures import Candidates, GroundingOutputs
 
 # two levels: two anchors of 16 pixels, one of 32
@@ -144,10 +144,31 @@ def test_nothing_in_nothing_out():
     assert results.bboxes.shape == (0, 4) and results.scores.shape == results.labels.shape == (0,)
 
 
-def test_chunks_are_merged_into_places_of_the_full_list():
-    first = candidates([[0, 0, 1, 1], [0, 0, 2, 2]], [0.1, 0.2], [1, 0])
-    second = candidates([[0, 0, 3, 3]], [0.3], [1])
-    merged = merge_chunks([first, second], [(0, 1), (2, 3)])
-    assert merged.phrases.tolist() == [1, 0, 3]
-    assert merged.boxes[:, 3].tolist() == [1, 2, 3]
-    assert merged.scores.tolist() == pytest.approx([0.1, 0.2, 0.3])
+def both_prompts(**cfg):
+    first = candidates([[0, 0, 9, 9], [0, 0, 19, 19]], [0.1, 0.2], [1, 0])
+    second = candidates([[0, 0, 19, 19], [0, 0, 39, 39]], [0.3, 0.15], [1, 0])
+    cfg = ConfigDict({**dict(nms=dict(type='nms', iou_threshold=0.6)), **cfg})
+    return suppress_prompts([first, second], [(0, 1), (2, 3)], None, cfg)
+
+
+def test_detections_of_prompts_get_places_of_the_full_list_best_first():
+    found = both_prompts()
+    assert found.labels.tolist() == [3, 0, 2, 1]
+    assert found.scores.tolist() == pytest.approx([0.3, 0.2, 0.15, 0.1])
+    assert found.bboxes[:, 3].tolist() == [20, 20, 40, 10]
+
+
+def test_limits_of_a_prompt_and_of_the_picture():
+    assert both_prompts(max_per_prompt=1).labels.tolist() == [3, 0]
+    assert both_prompts(max_per_img=3).labels.tolist() == [3, 0, 2]
+    assert both_prompts(max_per_prompt=2, max_per_img=3).labels.tolist() == [3, 0, 2]
+    assert both_prompts(max_per_prompt=1, max_per_img=-1).labels.tolist() == [3, 0]
+
+
+def test_suppression_does_not_depend_on_the_place_in_the_list():
+    # IoU of these is a little below and a little above the threshold; shifted by 1,202 * 1,333 pixels they are not
+    boxes = [[0.0, 0.0, 100.0, 10.0], [0.0, 0.0, 59.98, 10.0], [1300.0, 0.0, 1332.0, 60.0]]
+    low, high = (
+        suppress_prompts([candidates(boxes, [0.9, 0.8, 0.7], [0, 0, 0])], [(place,)], None,
+                         ConfigDict(nms=dict(type='nms', iou_threshold=0.6))).bboxes for place in (0, 1202))
+    assert len(low) == 3 and torch.equal(low, high)

@@ -1,5 +1,5 @@
 # LVIS v1 instance segmentation: 1203 names, a random choice of them in training, 40 per prompt in evaluation.
-# The annotations point into COCO's folders. Evaluation needs the lvis package and one image per batch.
+# The annotations point into COCO's folders. Evaluation needs the lvis package: standard and fixed AP.
 _base_ = './coco_masks.py'
 
 train_pipeline = _base_.train_pipeline
@@ -18,7 +18,7 @@ test_dataloader = val_dataloader
 
 val_evaluator = dict(
     _delete_=True,
-    type='LVISMetric',
+    type='GroundedLVISMetric',
     ann_file=_base_.data_root + 'annotations/lvis_v1_val.json',
     metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

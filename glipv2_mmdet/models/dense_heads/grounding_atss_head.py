@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from glipv2_mmdet.dist import mean_over_ranks
-from glipv2_mmdet.models.dense_heads.grounding_decode import best_regions, merge_chunks, select_candidates, suppress
+from glipv2_mmdet.models.dense_heads.grounding_decode import best_regions, select_candidates, suppress_prompts
 from glipv2_mmdet.models.dense_heads.grounding_targets import assign_targets
 from glipv2_mmdet.models.layers.bi_attention import MAX_SCORE
 from glipv2_mmdet.models.layers.levels import join_levels
@@ -159,5 +159,5 @@ class GroundingATSSHead(BaseModule):
 
     def detections(self, chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]],
                    scale_factor: Sequence[float] | None, cfg: ConfigDict | None = None) -> InstanceData:
-        """Final boxes of one image from the candidates of all its prompts; see :func:`suppress`."""
-        return suppress(merge_chunks(chunks, phrase_ids), scale_factor, cfg or self.test_cfg)
+        """Final boxes of one image from the candidates of all its prompts; see :func:`suppress_prompts`."""
+        return suppress_prompts(chunks, phrase_ids, scale_factor, cfg or self.test_cfg)
