@@ -1,6 +1,7 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
 from .detection_as_grounding import DetectionAsGrounding
+from .few_shot import FewShotDataset, few_shot_indices
 from .image_text_stream import IndexedODVGDataset, TSVPairs, WebDatasetPairs
 from .mdetr_grounding import MDETRGroundingDataset
 from .odvg import GroundedODVGDataset
@@ -11,7 +12,7 @@ from .samplers import MixedSampler
 from .transforms import BuildPrompt, CleanBoxes, LoadMasks, LoadStreamedImage
 
 __all__ = [
-    'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'GroundedODVGDataset', 'IndexedODVGDataset', 'LoadMasks',
-    'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset', 'ReferringDataset',
-    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs'
+    'BuildPrompt', 'CleanBoxes', 'DetectionAsGrounding', 'FewShotDataset', 'GroundedODVGDataset', 'IndexedODVGDataset',
+    'LoadMasks', 'LoadStreamedImage', 'MDETRGroundingDataset', 'MixedSampler', 'PhraseCutDataset', 'ReferringDataset',
+    'ReplaceFailedSamples', 'TSVPairs', 'WebDatasetPairs', 'few_shot_indices'
 ]

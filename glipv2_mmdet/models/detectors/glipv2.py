@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
+from glipv2_mmdet.models.prompt_tuning import PromptTuning, encode_prompts
+from glipv2_mmdet.models.tuned_prompt import BASE_PARTS, TunedPrompt, base_fingerprint
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures
 from glipv2_mmdet.text import (
     Prompt,
@@ -25,6 +28,9 @@ from glipv2_mmdet.text import (
     parse_prompt,
     phrase_token_map,
 )
+
+#: Tuned prompts that stay encoded.
+MAX_BOUND_PROMPTS = 64
 
 
 @MODELS.register_module()
@@ -40,9 +46,11 @@ class GLIPv2(BaseDetector):
         inter_loss: ``InterImageContrast`` adds ``loss_inter`` where the ``bbox_head`` learns; without it there is none.
         mlm_head: ``MLMHead`` hides words of training prompts and adds ``loss_mlm``; without it nothing is hidden.
         mask_head: ``HourglassMaskHead``, or None for boxes only.
-        frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode. A
-            frozen ``bbox_head`` has no loss. With all parts but the mask head it is GLIPv2's second stage, in
-            which nothing in front of that head keeps a graph.
+        frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode.
+            Boxes have a loss where it teaches something. With all parts but the mask head frozen it does not: that
+            is GLIPv2's second stage, in which nothing in front of that head keeps a graph.
+        prompt_tuning: ``PromptTuning`` learns a residual on the encoded prompt and all other parts are frozen.
+        tuned_prompt: file of a prompt that such a run has saved, see :meth:`set_prompt`.
         train_cfg: accepted as mmdet's detectors do; nothing in it is read.
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once.
@@ -50,13 +58,14 @@ class GLIPv2(BaseDetector):
         init_cfg: as in mmengine.
 
     Raises:
-        ValueError: a name in ``frozen_parts`` that is no part of this detector.
+        ValueError: a name in ``frozen_parts`` that is no part of this detector, or prompt tuning with a loss whose
+            own layers would have to learn.
     """
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
                  mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
-                 frozen_parts: Sequence[str] = (), train_cfg: dict | None = None,
-                 test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 frozen_parts: Sequence[str] = (), prompt_tuning: dict | None = None, tuned_prompt: str | None = None,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.test_cfg = ConfigDict(test_cfg or {})
@@ -68,8 +77,12 @@ class GLIPv2(BaseDetector):
         self.mask_head = MODELS.build({**mask_head, 'test_cfg': self.test_cfg}) if mask_head else None
         self.inter_loss = MODELS.build(inter_loss) if inter_loss else None
         self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
-        self.frozen_parts = tuple(frozen_parts)
+        self.prompt_tuning = self._build_prompt_tuning(prompt_tuning) if prompt_tuning else None
+        self.frozen_parts = tuple(frozen_parts) if self.prompt_tuning is None else tuple(
+            name for name, _ in self.named_children() if name not in ('prompt_tuning', 'data_preprocessor'))
         self._freeze()
+        self._bound_prompts: dict[TunedPrompt, PromptTuning] = {}
+        self.set_prompt(tuned_prompt)
 
     def train(self, mode: bool = True) -> GLIPv2:
         """Training mode for the parts that learn; frozen ones stay in eval mode (no dropout, no drop path)."""
@@ -77,6 +90,22 @@ class GLIPv2(BaseDetector):
         for name in self.frozen_parts:
             getattr(self, name).eval()
         return self
+
+    def set_prompt(self, prompt: TunedPrompt | str | PathLike | None) -> None:
+        """Predict with a tuned prompt from now on; None goes back to prompts as they are typed.
+
+        Images then need no text prompt, and one that comes all the same has to name the classes of the tuned one. A
+        single image is given its own by ``tuned_prompt`` in its meta information. A prompt is encoded when it is
+        first used and kept, so switching costs nothing.
+
+        Args:
+            prompt: a :class:`~glipv2_mmdet.models.prompt_tuning.TunedPrompt`, or its file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TunedPromptError: it is no tuned prompt; or, when it is first used, it was tuned on other weights.
+        """
+        self.tuned_prompt = prompt if prompt is None or isinstance(prompt, TunedPrompt) else TunedPrompt.load(prompt)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
@@ -91,13 +120,16 @@ class GLIPv2(BaseDetector):
                 class list in ``text``, and ground truth whose labels count the prompt's phrases; with a mask head,
                 ``masks`` too (``LoadMasks`` makes them).
         """
+        if self.prompt_tuning is not None:
+            batch_data_samples = [self.prompt_tuning.training_sample(sample) for sample in batch_data_samples]
         prompts = [_training_prompt(sample) for sample in batch_data_samples]
         labels = [_checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
         masked = None if self.mlm_head is None else self.mlm_head.mask(
             tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
-        text = self.language_model.encode(prompts) if masked is None else self.language_model(masked.tokens)
+        text = (self.language_model(masked.tokens) if masked is not None
+                else encode_prompts(self.language_model, prompts, [self.prompt_tuning] * len(prompts)))
         levels = self.extract_feat(batch_inputs)
         fused = self.fusion(levels, text)
 
@@ -107,7 +139,7 @@ class GLIPv2(BaseDetector):
             phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
             for item, box_labels in zip(tokenized, labels, strict=True)]
         losses = {}
-        if 'bbox_head' not in self.frozen_parts:
+        if self._boxes_teach():
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
             losses |= self.bbox_head.loss(outputs, targets, text.padding_aware_mask)
             if self.inter_loss is not None:
@@ -132,9 +164,11 @@ class GLIPv2(BaseDetector):
                 ``custom_entities``, ``tokens_positive``, ``caption_prompt`` as in mmdet's GLIP.
             rescale: boxes and masks in original pixels; otherwise in pixels of the network input.
         """
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
-        chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
-        candidates, features = self._candidates(self.extract_feat(batch_inputs), chunks, batch_data_samples)
+        tunings = [self._tuning(sample) for sample in batch_data_samples]
+        prompts = [_prompt_of(sample, tuning) for sample, tuning in zip(batch_data_samples, tunings, strict=True)]
+        chunks = [self._chunk(prompt, sample) if tuning is None or tuning.is_positional else tuning.chunks
+                  for prompt, sample, tuning in zip(prompts, batch_data_samples, tunings, strict=True)]
+        candidates, features = self._candidates(self.extract_feat(batch_inputs), chunks, tunings, batch_data_samples)
         for sample, prompt, sample_chunks, sample_candidates, sample_features in zip(
                 batch_data_samples, prompts, chunks, candidates, features, strict=True):
             scale_factor = sample.scale_factor if rescale else None
@@ -149,16 +183,22 @@ class GLIPv2(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
-        prompts = [_inference_prompt(sample) for sample in batch_data_samples]
-        fused = self.fusion(self.extract_feat(batch_inputs), self.language_model.encode(prompts))
-        return self.bbox_head(fused)
+        tunings = [self._tuning(sample) for sample in batch_data_samples]
+        prompts = [_prompt_of(sample, tuning) for sample, tuning in zip(batch_data_samples, tunings, strict=True)]
+        text = encode_prompts(self.language_model, prompts, tunings)
+        return self.bbox_head(self.fusion(self.extract_feat(batch_inputs), text))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
         check_fits(self, state_dict, prefix)
+        # what was encoded or checked with the old weights
+        self._bound_prompts.clear()
+        if self.prompt_tuning is not None:
+            self.prompt_tuning.forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _candidates(self, levels: Sequence[Tensor], chunks: Sequence[Sequence[PromptChunk]],
+                    tunings: Sequence[PromptTuning | None],
                     samples: SampleList) -> tuple[list[list[Candidates]], list[list[PromptFeatures]]]:
         """Candidates per image and chunk; all (image, chunk) pairs pass through fusion in batches.
 
@@ -172,7 +212,8 @@ class GLIPv2(BaseDetector):
         features: list[list[PromptFeatures]] = [[] for _ in samples]
         for start in range(0, len(pairs), batch_size):
             images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
-            text = self.language_model.encode([chunk.prompt for chunk in batch_chunks])
+            text = encode_prompts(self.language_model, [chunk.prompt for chunk in batch_chunks],
+                                  [tunings[image] for image in images])
             fused = self.fusion(_take(levels, images), text)
             phrase_maps = [
                 self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
@@ -202,6 +243,33 @@ class GLIPv2(BaseDetector):
                 f'{", ".join(name for name, part in self.named_children() if part is not None)}.')
         for name in self.frozen_parts:
             getattr(self, name).requires_grad_(False)
+
+    def _build_prompt_tuning(self, prompt_tuning: dict) -> PromptTuning:
+        others = [name for name in ('inter_loss', 'mlm_head') if getattr(self, name) is not None]
+        if others:
+            raise ValueError(f'prompt_tuning was given with {others[0]}, whose own layers would have to learn; in '
+                             f'prompt tuning the prompt alone does. Set {others[0]}=None.')
+        return MODELS.build({'chunked_size': self.test_cfg.get('chunked_size', -1), **prompt_tuning,
+                             'tokenizer': self.language_model.tokenizer, 'channels': self.language_model.channels})
+
+    def _boxes_teach(self) -> bool:
+        """Whether the losses of the boxes reach a part that learns; a frozen head still has them for those before."""
+        return self.prompt_tuning is not None or any(part not in self.frozen_parts for part in BASE_PARTS)
+
+    def _tuning(self, sample: DetDataSample) -> PromptTuning | None:
+        """The tuned prompt of an image: its own, the one that was set, or the one that learns."""
+        tuned = sample.get('tuned_prompt', None) or self.tuned_prompt
+        if tuned is None:
+            return self.prompt_tuning
+        if not isinstance(tuned, TunedPrompt):
+            tuned = TunedPrompt.load(tuned)
+        if tuned not in self._bound_prompts:
+            tuned.check_base(base_fingerprint(self))
+            if len(self._bound_prompts) == MAX_BOUND_PROMPTS:
+                del self._bound_prompts[next(iter(self._bound_prompts))]
+            self._bound_prompts[tuned] = PromptTuning.from_tuned(
+                tuned, self.language_model.tokenizer, self.language_model.channels)
+        return self._bound_prompts[tuned]
 
     def _chunk(self, prompt: Prompt, sample: DetDataSample) -> list[PromptChunk]:
         return chunk_prompt(prompt, self.language_model.tokenizer, self.test_cfg.get('chunked_size', -1),
@@ -257,6 +325,14 @@ def _inference_prompt(sample: DetDataSample) -> Prompt:
     return parse_prompt(
         text, custom_entities=sample.get('custom_entities', False), overrides=sample.get('caption_prompt', None),
         tokens_positive=sample.get('tokens_positive', None))
+
+
+def _prompt_of(sample: DetDataSample, tuning: PromptTuning | None) -> Prompt:
+    if tuning is None or tuning.is_positional:
+        return _inference_prompt(sample)
+    if sample.get('text', None) is not None:
+        tuning.check_names(_inference_prompt(sample).names)
+    return tuning.prompt
 
 
 def _take(levels: Sequence[Tensor], images: Sequence[int]) -> Sequence[Tensor]:
