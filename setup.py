@@ -26,6 +26,9 @@ INSTALL_REQUIRES = [
     'timm>=1.0',
     'pycocotools',
     'numpy',
+    'pillow',
+    'pyyaml',
+    'safetensors',
     'tqdm',
     'packaging',
 ]

@@ -1,7 +1,7 @@
 # Tunes the prompt "raccoon" on real photos and leaves the quickstart checkpoint as it is:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_raccoon_prompt.py 2
-#   python tools/test.py configs/glipv2/glipv2_nano_raccoon.py work_dirs/quickstart/iter_2600.pth --cfg-options \
-#       model.tuned_prompt=work_dirs/glipv2_nano_raccoon_prompt/best_prompt.safetensors
+#   python tools/test.py configs/glipv2/glipv2_nano_raccoon.py work_dirs/quickstart/iter_2600.pth \
+#       --cfg-options model.tuned_prompt=work_dirs/glipv2_nano_raccoon_prompt/best_prompt.safetensors
 _base_ = [
     '../_base_/models/glipv2_nano.py', '../_base_/datasets/raccoon.py', '../_base_/schedules/prompt_tuning.py',
     '../_base_/runtime.py'

@@ -1,6 +1,4 @@
 # One of the ODinW sets as downloaded from its archive: data/odinw/Raccoon/Raccoon.v2-raw.coco/{train,valid,test}/.
-# For another set replace data_root, classes and, where its object names need it, caption_prompt (glipv2_t_prompt_odinw.py
-# shows how).
 _base_ = './coco_detection.py'
 
 data_root = 'data/odinw/Raccoon/Raccoon.v2-raw.coco/'
