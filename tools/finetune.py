@@ -4,7 +4,7 @@
     python tools/finetune.py --data my_data --modes prompt head full --shots 1 3 5 10 all --seeds 3 30 300 \
         --base CHECKPOINT --config CONFIG
 
-Class names come from the data. Each run writes its prompt or weights, a config to use them with, pictures and
+Class names come from the data. Each run writes its prompt or weights, a config to use them with, pictures, its log and
 result.json below --work-dir; several runs share one process. docs/finetuning.md explains all of it.
 """
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import glipv2_mmdet  # noqa: F401
@@ -50,7 +51,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=0, help='processes that load images (default: 0)')
     parser.add_argument('--pictures', type=int, default=4, help='images to paint per run (default: 4)')
     parser.add_argument('--resume', action='store_true', help='keep finished runs and go on with an unfinished one')
-    parser.add_argument('--log-level', default='WARNING', help='INFO shows the training log (default: WARNING)')
     return parser.parse_args(argv)
 
 
@@ -65,15 +65,18 @@ def main(argv: list[str] | None = None) -> int:
         runs = [FinetuneSettings(
             config=args.config, base=args.base, work_dir=str(work_dir), mode=mode, shots=number, seed=seed,
             overrides=overrides, steps=args.steps, lr=args.lr, batch_size=args.batch_size,
-            evaluations=args.evaluations, workers=args.workers, num_pictures=args.pictures, log_level=args.log_level)
+            evaluations=args.evaluations, workers=args.workers, num_pictures=args.pictures)
             for mode, number, seed in itertools.product(args.modes, args.shots, args.seeds)]
         print(f'{len(data.classes)} classes ({", ".join(data.classes[:5])}{", ..." if len(data.classes) > 5 else ""}), '
               f'figures on the {split_that_counts(data)} split', flush=True)
-        before = evaluate_base(runs[0], data)
+        # pycocotools and mmengine print a page per evaluation
+        with open(work_dir / 'libraries.log', 'a') as log, redirect_stdout(log):
+            before = evaluate_base(runs[0], data)
         print(f'before: AP {before["coco/bbox_mAP"]:.3f}, AP50 {before["coco/bbox_mAP_50"]:.3f}', flush=True)
         results = []
         for settings in runs:
-            results.append(finetune(settings, data, before, args.resume))
+            with open(work_dir / 'libraries.log', 'a') as log, redirect_stdout(log):
+                results.append(finetune(settings, data, before, args.resume))
             print(f'{settings.run_dir}: AP {results[-1].ap:.3f}, AP50 {results[-1].ap50:.3f} after '
                   f'{results[-1].steps} steps, {results[-1].seconds:.0f} s; {results[-1].file}', flush=True)
     except (CheckpointError, FileExistsError, FileNotFoundError, OwnDataError, PromptError, ValueError) as error:

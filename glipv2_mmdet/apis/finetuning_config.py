@@ -33,12 +33,11 @@ class FinetuneSettings:
         seed: of the subset and of the run.
         overrides: words that stand for a class, see :func:`read_overrides`.
         steps: of the training; by default 60, or 200 with all images.
-        lr: learning rate; by default 0.05 for a prompt, that of the config for the head, half of it for everything.
+        lr: learning rate; by default 0.05 for a prompt, otherwise that of the config.
         batch_size: images per step.
         evaluations: how often the validation split is looked at.
         workers: processes that load images; 0 loads in the main one, the fastest for small images.
         num_pictures: images painted with the boxes of the tuned model.
-        log_level: of the training log.
 
     Raises:
         ValueError: a setting out of range.
@@ -56,7 +55,6 @@ class FinetuneSettings:
     evaluations: int = 4
     workers: int = 0
     num_pictures: int = 4
-    log_level: str = 'WARNING'
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -148,7 +146,6 @@ def training_config(settings: FinetuneSettings, data: OwnData) -> Config:
     config.log_processor = dict(type='LogProcessor', window_size=interval, by_epoch=False)
     config.work_dir = str(settings.run_dir)
     config.randomness = dict(seed=settings.seed)
-    config.log_level = settings.log_level
     config.launcher = 'none'
     # mmengine's registries of running things are keyed by this name and live as long as the process
     config.experiment_name = f'{settings.run_dir.name}_{uuid.uuid4().hex[:8]}'
@@ -202,8 +199,7 @@ def _optim_wrapper(config: Config, settings: FinetuneSettings) -> dict:
             wrapper.pop(key, None)
         wrapper.optimizer = dict(type='AdamW', lr=settings.lr or PROMPT_RATE, weight_decay=PROMPT_DECAY)
     else:
-        share = 1.0 if settings.mode == 'head' else 0.5
-        wrapper.optimizer.lr = settings.lr or share * wrapper.optimizer.lr
+        wrapper.optimizer.lr = settings.lr or wrapper.optimizer.lr
     return wrapper
 
 
