@@ -3,7 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 
 from glipv2_mmdet.engine import PromptCheckpointHook
@@ -42,7 +42,8 @@ def run(folder, model, epochs, resume=False, monitor='ap'):
     loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
                   collate_fn=dict(type='pseudo_collate'), dataset=TwoImages())
     runner = Runner(
-        model, str(folder), train_dataloader=dict(loader), val_dataloader=dict(loader), val_evaluator=ListedScores(),
+        model, str(folder), train_dataloader=dict(loader), val_dataloader=dict(loader),
+        val_evaluator=Evaluator(ListedScores()),
         train_cfg=dict(by_epoch=True, max_epochs=epochs), val_cfg=dict(), resume=resume,
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05, weight_decay=0.25)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)),
