@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 #: What a prompt passes through; other heads of a model may come and go.
@@ -70,8 +70,10 @@ class TunedPrompt:
                        chunked_size=self.chunked_size, fingerprint=self.fingerprint, base=self.base)
         temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
         try:
-            save_file({f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
-                      temporary, metadata=dict(format=_FORMAT, content=json.dumps(content)))
+            # as bytes: written by the library itself, the file would be readable for its owner only
+            temporary.write_bytes(save(
+                {f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
+                metadata=dict(format=_FORMAT, content=json.dumps(content))))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 
 from glipv2_mmdet.engine import PromptCheckpointHook
-from glipv2_mmdet.models import TunedPrompt, base_fingerprint
+from glipv2_mmdet.models import TunedPrompt, TunedPromptError, base_fingerprint
 from tests.test_models.nano import build_detector, data_sample
 
 NAMES = ('cat', 'red car')
@@ -88,6 +88,15 @@ def test_a_resumed_run_ends_with_the_same_prompt_and_remembers_the_best(three_ep
     assert not torch.equal(TunedPrompt.load(folder / 'best_prompt.safetensors').residuals[0], best)
     torch.testing.assert_close(TunedPrompt.load(folder / 'best_prompt.safetensors').residuals[0],
                                TunedPrompt.load(three_epochs[0] / 'best_prompt.safetensors').residuals[0])
+
+
+def test_a_run_is_not_resumed_on_other_weights(tmp_path):
+    folder = tmp_path / 'run'
+    run(folder, tuning_model(), 1)
+    other = tuning_model()
+    torch.nn.init.ones_(other.bbox_head.box.bias)
+    with pytest.raises(TunedPromptError, match='This run was started on base weights with fingerprint'):
+        run(folder, other, 3, resume=True)
 
 
 def test_a_model_without_prompt_tuning_and_an_unknown_metric_are_refused(tmp_path):

@@ -11,10 +11,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from glipv2_mmdet.models import base_fingerprint
+from glipv2_mmdet.models import TunedPromptError, base_fingerprint
 
 _PREFIX = 'prompt_tuning.'
-_BEST = 'best_prompt_score'
+# entries of the message hub, which checkpoints carry
+_BEST, _BASE = 'best_prompt_score', 'prompt_base_fingerprint'
 
 
 @HOOKS.register_module()
@@ -31,6 +32,7 @@ class PromptCheckpointHook(Hook):
     Raises:
         ValueError: the model has no ``prompt_tuning``.
         KeyError: the validation has no metric ``monitor``.
+        TunedPromptError: a resumed run has other base weights than before.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -44,6 +46,12 @@ class PromptCheckpointHook(Hook):
             raise ValueError('PromptCheckpointHook saves prompts, and this model tunes none. Set '
                              "model.prompt_tuning=dict(type='PromptTuning', ...), or remove the hook.")
         self._fingerprint = base_fingerprint(model)
+        earlier = runner.message_hub.runtime_info.get(_BASE, self._fingerprint)
+        if earlier != self._fingerprint:
+            raise TunedPromptError(
+                f'This run was started on base weights with fingerprint {earlier}, now they have {self._fingerprint}. '
+                'Name the same checkpoint in model.init_cfg, or start a new run in another folder.')
+        runner.message_hub.update_info(_BASE, self._fingerprint)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Save the prompt if it is the best so far."""
