@@ -13,12 +13,14 @@ from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from glipv2_mmdet.models.tuned_prompt import TunedPrompt, TunedPromptError
+from glipv2_mmdet.models.tuned_prompt import BASE_PARTS, TunedPrompt, TunedPromptError, base_fingerprint
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptChunk, PromptTokenizer, chunk_prompt, prompt_from_classes
 
 #: How often a training image is shown a prompt that has some of its classes, when there are several prompts.
 POSITIVE_SHARE = 0.5
+#: Tuned prompts that stay encoded.
+MAX_BOUND = 64
 
 
 @MODELS.register_module()
@@ -173,6 +175,40 @@ class PromptTuning(nn.Module):
     def _draw_chunk(self, positive: Sequence[int]) -> int:
         choices = positive if positive and torch.rand(()) < POSITIVE_SHARE else range(len(self.chunks))
         return choices[int(torch.randint(len(choices), ()))]
+
+
+class BoundPrompts:
+    """Tuned prompts that were found to belong to a detector; each keeps its encoding."""
+
+    def __init__(self) -> None:
+        self._tunings: dict[TunedPrompt, PromptTuning] = {}
+        self._fingerprint: tuple[tuple[int, ...], str] = (), ''
+
+    def bind(self, tuned: TunedPrompt, detector: nn.Module) -> PromptTuning:
+        """The residual to encode with.
+
+        Raises:
+            TunedPromptError: it was tuned on other weights, or for another text encoder.
+        """
+        if tuned not in self._tunings:
+            tuned.check_base(self._base_fingerprint(detector))
+            if len(self._tunings) == MAX_BOUND:
+                del self._tunings[next(iter(self._tunings))]
+            encoder = detector.language_model
+            self._tunings[tuned] = PromptTuning.from_tuned(tuned, encoder.tokenizer, encoder.channels)
+        return self._tunings[tuned]
+
+    def forget(self) -> None:
+        """Check and encode again, because the weights have changed."""
+        self._tunings.clear()
+
+    def _base_fingerprint(self, detector: nn.Module) -> str:
+        """Computed anew when a tensor was written to, which torch counts: it takes a second at the tiny scale."""
+        versions = tuple(tensor._version for part in BASE_PARTS
+                         for tensor in getattr(detector, part).state_dict().values())
+        if versions != self._fingerprint[0]:
+            self._fingerprint = versions, base_fingerprint(detector)
+        return self._fingerprint[1]
 
 
 def encode_prompts(language_model: nn.Module, prompts: Sequence[Prompt],

@@ -226,8 +226,36 @@ def test_other_base_weights_are_refused(images):
     with torch.no_grad():
         detector.neck.fpn_convs[0].conv.weight[0, 0, 0, 0] += 1e-6
     detector.load_state_dict(detector.state_dict())
-    with pytest.raises(TunedPromptError, match=r'was tuned on other weights: on those of "base\.pth" with'):
+    refusal = r'was tuned on other weights: on those of "base\.pth" with fingerprint'
+    with pytest.raises(TunedPromptError, match=refusal):
         scores(detector, images[:1], data_sample())
+    with pytest.raises(TunedPromptError, match=refusal):
+        detector.set_prompt(detector.tuned_prompt)
+
+
+def test_a_refused_prompt_leaves_the_one_that_was_set(images):
+    detector = build(None)
+    own = tuned_prompt(detector)
+    detector.set_prompt(own)
+    with pytest.raises(TunedPromptError, match='was tuned on other weights'):
+        detector.set_prompt(replace(own, fingerprint='0' * 16))
+    assert detector.tuned_prompt is own
+
+
+def test_the_fingerprint_is_computed_once_for_many_prompts_and_again_after_a_step(monkeypatch):
+    calls = []
+    monkeypatch.setattr('glipv2_mmdet.models.prompt_tuning.base_fingerprint',
+                        lambda model: calls.append(model) or base_fingerprint(model))
+    detector = build(None)
+    prompts = [tuned_prompt(detector, names) for names in (('cat',), ('dog',), ('tree',))]
+    for prompt in prompts:
+        detector.set_prompt(prompt)
+    assert len(calls) == 1
+    with torch.no_grad():
+        detector.bbox_head.box.bias += 1
+    with pytest.raises(TunedPromptError, match='was tuned on other weights'):
+        detector.set_prompt(replace(prompts[0]))
+    assert len(calls) == 2
 
 
 def test_another_class_list_is_refused_by_name(images):
@@ -241,11 +269,10 @@ def test_another_class_list_is_refused_by_name(images):
         build().loss(images[:1], [data_sample((*NAMES, 'bird'))])
 
 
-def test_other_tokens_are_refused(images):
+def test_other_tokens_are_refused():
     detector = build(None)
-    detector.set_prompt(tuned_prompt(detector, token_ids=((101, 7, 102),)))
     with pytest.raises(TunedPromptError, match='Use the vocabulary and the width'):
-        scores(detector, images[:1], data_sample())
+        detector.set_prompt(tuned_prompt(detector, token_ids=((101, 7, 102),)))
 
 
 def test_overrides_are_part_of_the_prompt(tmp_path):

@@ -16,8 +16,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
-from glipv2_mmdet.models.prompt_tuning import PromptTuning, encode_prompts
-from glipv2_mmdet.models.tuned_prompt import BASE_PARTS, TunedPrompt, base_fingerprint
+from glipv2_mmdet.models.prompt_tuning import BoundPrompts, PromptTuning, encode_prompts
+from glipv2_mmdet.models.tuned_prompt import BASE_PARTS, TunedPrompt
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures
 from glipv2_mmdet.text import (
     Prompt,
@@ -28,9 +28,6 @@ from glipv2_mmdet.text import (
     parse_prompt,
     phrase_token_map,
 )
-
-#: Tuned prompts that stay encoded.
-MAX_BOUND_PROMPTS = 64
 
 
 @MODELS.register_module()
@@ -81,8 +78,9 @@ class GLIPv2(BaseDetector):
         self.frozen_parts = tuple(frozen_parts) if self.prompt_tuning is None else tuple(
             name for name, _ in self.named_children() if name not in ('prompt_tuning', 'data_preprocessor'))
         self._freeze()
-        self._bound_prompts: dict[TunedPrompt, PromptTuning] = {}
-        self.set_prompt(tuned_prompt)
+        # whether it fits is known once the weights are there
+        self.tuned_prompt = None if tuned_prompt is None else TunedPrompt.load(tuned_prompt)
+        self._bound_prompts = BoundPrompts()
 
     def train(self, mode: bool = True) -> GLIPv2:
         """Training mode for the parts that learn; frozen ones stay in eval mode (no dropout, no drop path)."""
@@ -95,17 +93,20 @@ class GLIPv2(BaseDetector):
         """Predict with a tuned prompt from now on; None goes back to prompts as they are typed.
 
         Images then need no text prompt, and one that comes all the same has to name the classes of the tuned one. A
-        single image is given its own by ``tuned_prompt`` in its meta information. A prompt is encoded when it is
-        first used and kept, so switching costs nothing.
+        single image is given its own by ``tuned_prompt`` in its meta information. A prompt is encoded once, so
+        switching between prompts costs nothing.
 
         Args:
-            prompt: a :class:`~glipv2_mmdet.models.prompt_tuning.TunedPrompt`, or its file.
+            prompt: a :class:`~glipv2_mmdet.models.TunedPrompt`, or its file.
 
         Raises:
             FileNotFoundError: there is no such file.
-            TunedPromptError: it is no tuned prompt; or, when it is first used, it was tuned on other weights.
+            TunedPromptError: it is no tuned prompt, or was tuned on other weights.
         """
-        self.tuned_prompt = prompt if prompt is None or isinstance(prompt, TunedPrompt) else TunedPrompt.load(prompt)
+        if prompt is not None:
+            prompt = prompt if isinstance(prompt, TunedPrompt) else TunedPrompt.load(prompt)
+            self._bound_prompts.bind(prompt, self)
+        self.tuned_prompt = prompt
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
@@ -192,7 +193,7 @@ class GLIPv2(BaseDetector):
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
         check_fits(self, state_dict, prefix)
         # what was encoded or checked with the old weights
-        self._bound_prompts.clear()
+        self._bound_prompts.forget()
         if self.prompt_tuning is not None:
             self.prompt_tuning.forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -261,15 +262,8 @@ class GLIPv2(BaseDetector):
         tuned = sample.get('tuned_prompt', None) or self.tuned_prompt
         if tuned is None:
             return self.prompt_tuning
-        if not isinstance(tuned, TunedPrompt):
-            tuned = TunedPrompt.load(tuned)
-        if tuned not in self._bound_prompts:
-            tuned.check_base(base_fingerprint(self))
-            if len(self._bound_prompts) == MAX_BOUND_PROMPTS:
-                del self._bound_prompts[next(iter(self._bound_prompts))]
-            self._bound_prompts[tuned] = PromptTuning.from_tuned(
-                tuned, self.language_model.tokenizer, self.language_model.channels)
-        return self._bound_prompts[tuned]
+        tuned = tuned if isinstance(tuned, TunedPrompt) else TunedPrompt.load(tuned)
+        return self._bound_prompts.bind(tuned, self)
 
     def _chunk(self, prompt: Prompt, sample: DetDataSample) -> list[PromptChunk]:
         return chunk_prompt(prompt, self.language_model.tokenizer, self.test_cfg.get('chunked_size', -1),
