@@ -6,10 +6,14 @@ from glipv2_mmdet.models.language_models import BertTextEncoder, CLIPTextEncoder
 from glipv2_mmdet.models.losses import InterImageContrast, LocalizationLoss, MaskLoss, RegionWordFocalLoss
 from glipv2_mmdet.models.mask_heads import HourglassMaskHead
 from glipv2_mmdet.models.necks import VLFusionDyHead
+from glipv2_mmdet.models.prompt_tuning import PromptTuning
 from glipv2_mmdet.models.task_heads import CaptionHead, MLMHead, VQAHead
+from glipv2_mmdet.models.test_time_augs import GroundedTTAModel
+from glipv2_mmdet.models.tuned_prompt import TunedPrompt, TunedPromptError, base_fingerprint
 
 __all__ = [
-    'BertTextEncoder', 'CLIPTextEncoder', 'CaptionHead', 'CoSwin', 'GLIPv2', 'GroundingATSSHead', 'HourglassMaskHead',
-    'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'RegionWordFocalLoss', 'TimmSwin',
-    'VLFusionDyHead', 'VQAHead'
+    'BertTextEncoder', 'CLIPTextEncoder', 'CaptionHead', 'CoSwin', 'GLIPv2', 'GroundedTTAModel', 'GroundingATSSHead',
+    'HourglassMaskHead', 'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'PromptTuning',
+    'RegionWordFocalLoss', 'TimmSwin', 'TunedPrompt', 'TunedPromptError', 'VLFusionDyHead', 'VQAHead',
+    'base_fingerprint'
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,26 @@ class TextFeatures:
     def with_hidden(self, hidden: Tensor) -> TextFeatures:
         """The same prompts after a layer changed ``hidden`` (B, T, C)."""
         return replace(self, hidden=hidden)
+
+    def shifted(self, residual: Tensor) -> TextFeatures:
+        """The same prompts with ``residual`` (T, C) added to their words, those of both fields; padding stays."""
+        residual = residual.to(self.hidden.device) * self.mask.unsqueeze(-1)
+        return replace(self, hidden=self.hidden + residual, embedded=self.embedded + residual)
+
+    @staticmethod
+    def join(parts: Sequence[TextFeatures]) -> TextFeatures:
+        """The prompts of several batches as one, padded with zeros to the longest."""
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(part.mask.shape[1] for part in parts)
+        pads = [longest - part.mask.shape[1] for part in parts]
+        hidden, embedded = (
+            torch.cat([pad(words, (0, 0, 0, missing)) for words, missing in zip(tensors, pads, strict=True)])
+            for tensors in zip(*((part.hidden, part.embedded) for part in parts), strict=True))
+        return TextFeatures(
+            hidden=hidden, embedded=embedded,
+            mask=torch.cat([pad(part.mask, (0, missing)) for part, missing in zip(parts, pads, strict=True)]),
+            lengths=tuple(length for part in parts for length in part.lengths))
 
     def select(self, indices: Sequence[int]) -> TextFeatures:
         """Rows ``indices`` of the batch, cut to the longest of them."""

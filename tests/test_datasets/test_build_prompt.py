@@ -35,6 +35,17 @@ def sampled():
     return BuildPrompt()
 
 
+def test_words_of_a_caption_prompt_stand_for_the_names(fixed, sampled):
+    words = {'red circle': {'name': 'ball', 'prefix': 'a '}}
+    results = fixed(_results(NAMES, [0], caption_prompt=words))
+    assert results['prompt'].text == 'a ball. blue square. green star. white cross'
+    assert results['prompt'].names == NAMES
+    # and not for those of the next data set
+    assert fixed(_results(NAMES, [0], caption_prompt=None))['prompt'].text.startswith('red circle. ')
+    with pytest.raises(PromptError, match='was given with sample=True'):
+        sampled(_results(NAMES, [0], caption_prompt=words))
+
+
 @pytest.mark.parametrize('kind', [tuple, list])  # a config hands class names over as either
 def test_without_sampling_all_names_stand_in_their_order(fixed, kind):
     results = fixed(_results(kind(NAMES), [3, 0, 3]))

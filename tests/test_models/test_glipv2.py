@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from glipv2_mmdet.text import PromptError, parse_prompt
+from glipv2_mmdet.models.detectors.tuned_prompts import prompt_and_chunks
+from glipv2_mmdet.text import PromptError
 from tests.test_models.nano import build_detector, data_sample
 
 WORDS = ('red', 'small', 'round', 'wooden', 'shiny', 'broken', 'empty', 'heavy', 'quiet', 'old')
@@ -124,7 +125,7 @@ def test_boxes_stay_inside_the_image_without_its_padding(detector, images):
 
 
 def chunks_of(detector, names) -> list[list[str]]:
-    return [list(chunk.prompt.names) for chunk in detector._chunk(parse_prompt(names), data_sample(names))]
+    return [list(chunk.prompt.names) for chunk in prompt_and_chunks(detector, data_sample(names), None)[1]]
 
 
 def test_long_class_lists_are_split_per_image_and_merged(detector, images):

@@ -39,3 +39,23 @@ def test_with_hidden_replaces_nothing_else():
     assert changed.hidden.abs().max() == 0
     assert changed.embedded is text.embedded and changed.mask is text.mask and changed.lengths == (3, 2)
     assert text.hidden.abs().max() > 0
+
+
+def test_shifted_adds_to_words_and_not_to_padding():
+    text = features((3, 2), 3)
+    residual = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
+    moved = text.shifted(residual)
+    assert torch.equal(moved.hidden[0], text.hidden[0] + residual)
+    assert torch.equal(moved.embedded[0], text.embedded[0] + residual)
+    assert torch.equal(moved.hidden[1, 2], text.hidden[1, 2]) and torch.equal(moved.embedded[1, 2], text.embedded[1, 2])
+    assert torch.equal(moved.hidden[1, :2], text.hidden[1, :2] + residual[:2])
+
+
+def test_join_pads_to_the_longest_batch():
+    short, long = features((2,), 2), features((4, 3), 4)
+    joined = TextFeatures.join([short, long])
+    assert joined.lengths == (2, 4, 3)
+    assert torch.equal(joined.hidden[0, :2], short.hidden[0]) and joined.hidden[0, 2:].abs().max() == 0
+    assert torch.equal(joined.embedded[1:], long.embedded) and torch.equal(joined.mask[1:], long.mask)
+    assert joined.mask[0].tolist() == [True, True, False, False]
+    assert TextFeatures.join([long]) is long

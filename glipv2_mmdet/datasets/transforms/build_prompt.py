@@ -40,7 +40,8 @@ class BuildPrompt(BaseTransform):
         max_tokens: token budget with both special tokens.
         max_negatives: most absent classes that are tried.
         full_probability: chance of trying ``max_negatives`` of them instead of a random smaller number.
-        sample: False puts all classes in the given order; they must fit the budget.
+        sample: False puts all classes in the given order; they must fit the budget. Words of a ``caption_prompt``
+            (mmdet's data sets have it) then stand for the names.
         shuffle: False keeps sampled classes in the order of the class list.
 
     Raises:
@@ -62,7 +63,7 @@ class BuildPrompt(BaseTransform):
         self.full_probability = full_probability
         self.sample = sample
         self.shuffle = shuffle
-        self._all_classes: tuple[tuple[str, ...], Prompt] | None = None  # last class list and its prompt
+        self._all_classes: tuple[tuple[tuple[str, ...], dict], Prompt] | None = None  # the last and its prompt
 
     def transform(self, results: dict) -> dict:
         try:
@@ -79,7 +80,7 @@ class BuildPrompt(BaseTransform):
             prompt, positions = self._from_caption(
                 text, results.get('tokens_positive'), labels, results.pop('negative_captions', ()))
         elif isinstance(text, Sequence) and text:
-            prompt, positions = self._from_classes(tuple(text), labels)
+            prompt, positions = self._from_classes(tuple(text), labels, results.get('caption_prompt') or {})
         else:
             raise PromptError(
                 f'"text" is {text!r}; expected class names or a caption. Use '
@@ -93,11 +94,15 @@ class BuildPrompt(BaseTransform):
                 keep_instances(results, mapped >= 0)
         return results
 
-    def _from_classes(self, names: tuple[str, ...], labels: np.ndarray) -> tuple[Prompt, np.ndarray]:
+    def _from_classes(self, names: tuple[str, ...], labels: np.ndarray,
+                      overrides: dict) -> tuple[Prompt, np.ndarray]:
         """The prompt and, per class, its phrase index or -1."""
         _check_labels(labels, len(names), f'the {len(names)} class names')
         if not self.sample:
-            return self._fixed_prompt(names), np.arange(len(names))
+            return self._fixed_prompt(names, overrides), np.arange(len(names))
+        if overrides:  # their words are not counted when classes are drawn
+            raise PromptError(f'caption_prompt for {sorted(overrides)} was given with sample=True, which draws class '
+                              'names. Set sample=False in BuildPrompt, or drop caption_prompt.')
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         chosen = sample_prompt_classes(
             names,
@@ -112,16 +117,16 @@ class BuildPrompt(BaseTransform):
         positions[chosen] = np.arange(len(chosen))
         return prompt_from_classes([names[k] for k in chosen]), positions
 
-    def _fixed_prompt(self, names: tuple[str, ...]) -> Prompt:
-        if self._all_classes is None or self._all_classes[0] != names:
-            prompt = prompt_from_classes(names)
+    def _fixed_prompt(self, names: tuple[str, ...], overrides: dict) -> Prompt:
+        if self._all_classes is None or self._all_classes[0] != (names, overrides):
+            prompt = prompt_from_classes(names, overrides)
             needed = self.tokenizer.count_tokens(prompt.text) + 2
             if needed > self.tokenizer.max_tokens:
                 raise PromptError(
                     f'{len(names)} class names need {needed} tokens, the text encoder '
                     f'reads {self.tokenizer.max_tokens}. Set sample=True in BuildPrompt.'
                 )
-            self._all_classes = (names, prompt)
+            self._all_classes = ((names, overrides), prompt)
         return self._all_classes[1]
 
     def _from_caption(

@@ -1,4 +1,5 @@
 """Hooks; importing this package registers them with mmdet."""
 from glipv2_mmdet.engine.hooks.metrics_logger import MetricsLoggerHook
+from glipv2_mmdet.engine.hooks.prompt_checkpoint_hook import PromptCheckpointHook
 
-__all__ = ['MetricsLoggerHook']
+__all__ = ['MetricsLoggerHook', 'PromptCheckpointHook']

@@ -1,11 +1,12 @@
 """GLIPv2: images and prompts in, grounded boxes, masks, answers and captions out. The whole flow on one screen.
 
-Beside it: what samples must bring (``samples.py``), questions (``answering.py``), and text that is read left to right
-and may also be written (``captioning.py``).
+Beside it: what samples must bring (``samples.py``), tuned prompts (``tuned_prompts.py``), questions (``answering.py``),
+and text that is read left to right and may also be written (``captioning.py``).
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import torch
@@ -25,8 +26,11 @@ from glipv2_mmdet.models.detectors.captioning import (
     prepare_captioning,
 )
 from glipv2_mmdet.models.detectors.samples import checked_labels, name_phrases, training_masks
+from glipv2_mmdet.models.detectors.tuned_prompts import build_prompt_tuning, prompt_and_chunks, tuning_of
+from glipv2_mmdet.models.prompt_tuning import BoundPrompts, PromptTuning, encode_prompts
+from glipv2_mmdet.models.tuned_prompt import TunedPrompt
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
-from glipv2_mmdet.text import Prompt, PromptChunk, TokenizedPrompt, chunk_prompt, phrase_token_map
+from glipv2_mmdet.text import Prompt, PromptChunk, TokenizedPrompt, phrase_token_map
 
 #: Which images of a batch, and one encoded prompt for each of them.
 Fuse = Callable[[Sequence[int], TextFeatures], FusedFeatures]
@@ -52,6 +56,9 @@ class GLIPv2(BaseDetector):
         frozen_parts: names of parts that do not learn, such as ``'backbone'``: no gradient, always in eval mode. A
             frozen ``bbox_head`` has no loss. With all parts but the mask head it is GLIPv2's second stage, in
             which nothing in front of that head keeps a graph.
+        prompt_tuning: ``PromptTuning`` learns a residual on the encoded prompt from the losses of boxes (and masks);
+            all other parts are frozen.
+        tuned_prompt: file of a prompt that such a run has saved, see :meth:`set_prompt`.
         train_cfg: accepted as mmdet's detectors do; nothing in it is read.
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once,
@@ -60,13 +67,14 @@ class GLIPv2(BaseDetector):
         init_cfg: as in mmengine.
 
     Raises:
-        ValueError: a name in ``frozen_parts`` that is no part of this detector; parts that do not go with a
-            ``caption_head``, or wrong settings for it.
+        ValueError: a name in ``frozen_parts`` that is no part of this detector; parts that do not go together; wrong
+            settings of ``test_cfg.caption``.
     """
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
                  mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
                  vqa_head: dict | None = None, caption_head: dict | None = None, frozen_parts: Sequence[str] = (),
+                 prompt_tuning: dict | None = None, tuned_prompt: str | None = None,
                  train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -81,8 +89,13 @@ class GLIPv2(BaseDetector):
         self.mlm_head = MODELS.build(mlm_head) if mlm_head else None
         self.vqa_head = MODELS.build({**vqa_head, 'test_cfg': self.test_cfg}) if vqa_head else None
         self.caption_head = MODELS.build(caption_head) if caption_head else None
-        self.frozen_parts = tuple(frozen_parts)
+        self.prompt_tuning = build_prompt_tuning(self, prompt_tuning) if prompt_tuning else None
+        self.frozen_parts = tuple(frozen_parts) if self.prompt_tuning is None else tuple(
+            name for name, _ in self.named_children() if name not in ('prompt_tuning', 'data_preprocessor'))
         self._freeze()
+        # whether it fits is known once the weights are there
+        self.tuned_prompt = None if tuned_prompt is None else TunedPrompt.load(tuned_prompt)
+        self.bound_prompts = BoundPrompts()
         if self.vqa_head is not None:
             check_answering(self)
         if self.caption_head is not None:
@@ -95,10 +108,34 @@ class GLIPv2(BaseDetector):
             getattr(self, name).eval()
         return self
 
+    def set_prompt(self, prompt: TunedPrompt | str | PathLike | None) -> None:
+        """Predict with a tuned prompt from now on; None goes back to prompts as they are typed.
+
+        Images then need no text prompt, and one that comes all the same has to name the classes of the tuned one. A
+        single image is given its own by ``tuned_prompt`` in its meta information. A prompt is encoded once, so
+        switching between prompts costs nothing.
+
+        Args:
+            prompt: a :class:`~glipv2_mmdet.models.TunedPrompt`, or its file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TunedPromptError: it is no tuned prompt, or was tuned on other weights.
+        """
+        if prompt is not None:
+            prompt = prompt if isinstance(prompt, TunedPrompt) else TunedPrompt.load(prompt)
+            self.bound_prompts.bind(prompt, self)
+        self.tuned_prompt = prompt
+
+    @property
+    def learns_boxes(self) -> bool:
+        """Whether there are losses of boxes; a frozen head has them for the sake of a prompt only."""
+        return 'bbox_head' not in self.frozen_parts or self.prompt_tuning is not None
+
     @property
     def learns_regions(self) -> bool:
-        """Whether boxes or masks are trained."""
-        return 'bbox_head' not in self.frozen_parts or self.mask_head is not None
+        """Whether there are losses of boxes or masks."""
+        return self.learns_boxes or self.mask_head is not None
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) to pyramid levels (B, C, H_l, W_l), fine to coarse, before fusion."""
@@ -116,13 +153,16 @@ class GLIPv2(BaseDetector):
                 ``prompt`` is the caption; one without phrases has no boxes and trains the words alone.
         """
         images, batch_data_samples = one_question_each(batch_data_samples)
+        if self.prompt_tuning is not None:
+            batch_data_samples = [self.prompt_tuning.training_sample(sample) for sample in batch_data_samples]
         prompts = [self._training_prompt(sample) for sample in batch_data_samples]
         labels = [checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
         masked = None if self.mlm_head is None else self.mlm_head.mask(
             tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
-        text = self._encode(prompts) if masked is None else self.language_model(masked.tokens)
+        tunings = [self.prompt_tuning] * len(prompts)
+        text = self._encode(prompts, tunings) if masked is None else self.language_model(masked.tokens)
         levels = _take(self.extract_feat(batch_inputs), images)
         fused = self.fusion(levels, text, words_only=not self.learns_regions)
 
@@ -142,7 +182,7 @@ class GLIPv2(BaseDetector):
         positive_maps = [
             phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
             for item, box_labels in zip(tokenized, labels, strict=True)]
-        if 'bbox_head' not in self.frozen_parts:
+        if self.learns_boxes:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
             word_mask = text.padding_aware_mask if self.caption_head is None else annotated_words(text, prompts)
             losses |= self.bbox_head.loss(outputs, targets, word_mask)
@@ -175,7 +215,7 @@ class GLIPv2(BaseDetector):
         if self.caption_head is not None:
             predict_captions(self, levels, batch_data_samples, rescale)
         elif self.vqa_head is not None and not self.vqa_head.grounded:
-            text = self._encode([self._inference_prompt(sample) for sample in batch_data_samples])
+            text = self.language_model.encode([self.inference_prompt(sample) for sample in batch_data_samples])
             answer(self.vqa_head, self.fusion(levels, text, words_only=True).text, batch_data_samples)
         else:
             self.ground(batch_data_samples, lambda images, text: self.fusion(_take(levels, images), text), rescale)
@@ -189,9 +229,10 @@ class GLIPv2(BaseDetector):
             fuse: makes fused features of the given samples, one encoded prompt for each.
             rescale: as in :meth:`predict`.
         """
-        prompts = [self._inference_prompt(sample) for sample in samples]
-        chunks = [self._chunk(prompt, sample) for prompt, sample in zip(prompts, samples, strict=True)]
-        candidates, features = self._candidates(fuse, chunks, samples)
+        tunings = [tuning_of(self, sample) for sample in samples]
+        prompts, chunks = zip(*(prompt_and_chunks(self, sample, tuning)
+                                for sample, tuning in zip(samples, tunings, strict=True)), strict=True)
+        candidates, features = self._candidates(fuse, chunks, tunings, samples)
         for sample, prompt, *found in zip(samples, prompts, chunks, candidates, features, strict=True):
             self.set_detections(sample, prompt, *found, rescale)
 
@@ -208,28 +249,41 @@ class GLIPv2(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
-        prompts = [self._inference_prompt(sample) for sample in batch_data_samples]
-        fused = self.fusion(self.extract_feat(batch_inputs), self._encode(prompts))
-        return self.bbox_head(fused)
+        tunings = [tuning_of(self, sample) for sample in batch_data_samples]
+        prompts = [prompt_and_chunks(self, sample, tuning)[0]
+                   for sample, tuning in zip(batch_data_samples, tunings, strict=True)]
+        return self.bbox_head(self.fusion(self.extract_feat(batch_inputs), self._encode(prompts, tunings)))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
         check_fits(self, state_dict, prefix)
+        # what was encoded or checked with the old weights
+        self.bound_prompts.forget()
+        if self.prompt_tuning is not None:
+            self.prompt_tuning.forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _training_prompt(self, sample: DetDataSample) -> Prompt:
         if self.caption_head is not None:
             return caption_of(sample)
         prompt = sample.get('prompt', None)
-        return self._inference_prompt(sample) if prompt is None else prompt
+        return self.inference_prompt(sample) if prompt is None else prompt
 
-    def _inference_prompt(self, sample: DetDataSample) -> Prompt:
+    def inference_prompt(self, sample: DetDataSample) -> Prompt:
+        """What the text of a sample asks: classes, a caption, or, where there is a head for it, a question.
+
+        Raises:
+            PromptError: there is no text, or it makes no prompt.
+        """
         return prompt_of(sample, self.vqa_head, self.language_model.tokenizer)
 
-    def _encode(self, prompts: Sequence[Prompt]) -> TextFeatures:
-        return self.language_model.encode(prompts, causal=self.caption_head is not None)
+    def _encode(self, prompts: Sequence[Prompt], tunings: Sequence[PromptTuning | None]) -> TextFeatures:
+        if self.caption_head is not None:
+            return self.language_model.encode(prompts, causal=True)
+        return encode_prompts(self.language_model, prompts, tunings)
 
     def _candidates(self, fuse: Fuse, chunks: Sequence[Sequence[PromptChunk]],
+                    tunings: Sequence[PromptTuning | None],
                     samples: SampleList) -> tuple[list[list[Candidates]], list[list[PromptFeatures]]]:
         """Candidates per image and chunk; all (image, chunk) pairs pass through fusion in batches.
 
@@ -243,12 +297,13 @@ class GLIPv2(BaseDetector):
         features: list[list[PromptFeatures]] = [[] for _ in samples]
         for start in range(0, len(pairs), batch_size):
             images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
-            text = self._encode([chunk.prompt for chunk in batch_chunks])
+            text = self._encode([chunk.prompt for chunk in batch_chunks], [tunings[image] for image in images])
             fused = fuse(images, text)
             if self.vqa_head is not None:
                 answer(self.vqa_head, fused.text, [samples[image] for image in images])
             phrase_maps = [
-                self._phrase_map(chunk.prompt, text.mask.shape[1]).to(text.mask.device) for chunk in batch_chunks]
+                phrase_token_map(self.language_model.tokenizer(chunk.prompt), text.mask.shape[1]).to(text.mask.device)
+                for chunk in batch_chunks]
             results = self.bbox_head.candidates(
                 self.bbox_head(fused), phrase_maps, [samples[image].img_shape for image in images])
             for row, (image, result) in enumerate(zip(images, results, strict=True)):
@@ -275,14 +330,6 @@ class GLIPv2(BaseDetector):
                 f'{", ".join(name for name, part in self.named_children() if part is not None)}.')
         for name in self.frozen_parts:
             getattr(self, name).requires_grad_(False)
-
-    def _chunk(self, prompt: Prompt, sample: DetDataSample) -> list[PromptChunk]:
-        return chunk_prompt(prompt, self.language_model.tokenizer, self.test_cfg.get('chunked_size', -1),
-                            overrides=sample.get('caption_prompt', None))
-
-    def _phrase_map(self, prompt: Prompt, num_words: int) -> Tensor:
-        """(K, T) bool, on the host."""
-        return phrase_token_map(self.language_model.tokenizer(prompt), num_words)
 
 
 def _features_of(fused: FusedFeatures, row: int, phrase_map: Tensor, chunk: PromptChunk) -> PromptFeatures:

@@ -3,7 +3,4 @@ from glipv2_mmdet.models.task_heads.caption_head import CaptionHead
 from glipv2_mmdet.models.task_heads.mlm_head import MLMHead
 from glipv2_mmdet.models.task_heads.vqa_head import VQAHead
 
-__all__ = [
-    'CaptionHead', 'MLMHead', 'VQAHead'
-]
-__all__ = ['MLMHead', 'VQAHead']
+__all__ = ['CaptionHead', 'MLMHead', 'VQAHead']
