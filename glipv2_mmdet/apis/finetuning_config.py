@@ -149,6 +149,7 @@ def training_config(settings: FinetuneSettings, data: OwnData) -> Config:
     config.launcher = 'none'
     # mmengine's registries of running things are keyed by this name and live as long as the process
     config.experiment_name = f'{settings.run_dir.name}_{uuid.uuid4().hex[:8]}'
+    config.visualizer.name = config.experiment_name
     return config
 
 

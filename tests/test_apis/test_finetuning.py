@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from glipv2_mmdet.apis.finetuning import FinetuneResult, evaluate_base, finetune, result_table
 from glipv2_mmdet.apis.finetuning_config import FinetuneSettings, base_config, read_overrides, training_config
 from glipv2_mmdet.datasets.own_data import prepare_own_data
-from glipv2_mmdet.models import TunedPromptError
+from glipv2_mmdet.models import GLIPv2, TunedPromptError
 from glipv2_mmdet.text import PromptError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -106,6 +106,22 @@ def test_a_prompt_is_tuned_and_found_again(base, data, data_folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_unfinished_run_goes_on_where_it_was_stopped(base, data, tmp_path, monkeypatch):
+    wanted = settings(base, tmp_path, num_pictures=0)
+    before = {'coco/bbox_mAP': 0.0, 'coco/bbox_mAP_50': 0.0}
+    steps = []
+    loss = GLIPv2.loss
+    monkeypatch.setattr(GLIPv2, 'loss', lambda *args: steps.append(1) or loss(*args))
+    with monkeypatch.context() as stopped:
+        stopped.setattr('glipv2_mmdet.apis.finetuning._keep_best', lambda *_: (_ for _ in ()).throw(OSError('stopped')))
+        with pytest.raises(OSError, match='stopped'):
+            finetune(wanted, data, before)
+    assert len(steps) == 2 and not (wanted.run_dir / 'result.json').exists()
+    # both steps are in its checkpoint, so none is repeated
+    assert finetune(wanted, data, before, resume=True).steps == 2 and len(steps) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['head', 'full'])
 def test_weights_are_tuned_and_load(mode, base, data, data_folder, tmp_path):
     result = finetune(settings(base, tmp_path, mode=mode), data, evaluate_base(settings(base, tmp_path), data))
@@ -170,7 +186,7 @@ def test_the_table_has_mean_and_deviation_over_seeds():
 
 
 @pytest.mark.slow
-def test_the_command_runs_modes_and_seeds_in_one_process_and_resumes(base, data_folder, tmp_path):
+def test_the_command_runs_shots_and_seeds_in_one_process(base, data_folder, tmp_path):
     command = [sys.executable, str(REPOSITORY / 'tools/finetune.py'), '--data', str(data_folder), '--config', base[0],
                '--base', base[1], '--modes', 'prompt', '--shots', '1', 'all', '--seeds', '3', '30', '--steps', '1',
                '--evaluations', '1', '--pictures', '0', '--work-dir', str(tmp_path)]
