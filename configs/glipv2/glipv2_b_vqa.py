@@ -11,8 +11,6 @@ model = dict(
     fusion=dict(grad_checkpointing=True),
     vqa_head=dict(type='VQAHead', text_channels=512, num_answers=3129, answers=_base_.answers),
     frozen_parts=('bbox_head', ))
-# the image side of the last fusion block is behind the last word that is read
-find_unused_parameters = True
 
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs)

@@ -4,7 +4,6 @@
 _base_ = './glipv2_nano_shapes_vqa.py'
 
 model = dict(vqa_head=dict(grounded=True), frozen_parts=())
-find_unused_parameters = False
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

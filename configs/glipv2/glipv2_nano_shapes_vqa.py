@@ -9,8 +9,6 @@ load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'
 model = dict(
     vqa_head=dict(type='VQAHead', text_channels=96, num_answers=len(_base_.answers), answers=_base_.answers),
     frozen_parts=('bbox_head', ))
-# the image side of the last fusion block is behind the last word that is read
-find_unused_parameters = True
 
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.max_iters))
 log_processor = dict(by_epoch=False)

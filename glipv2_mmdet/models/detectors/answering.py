@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from glipv2_mmdet.models.detectors.glipv2 import GLIPv2
 
 
-def check_answering(detector: GLIPv2) -> None:
-    """Check that the parts go together.
+def prepare_answering(detector: GLIPv2) -> None:
+    """Check that the parts go together, and take the gradient from weights that have no use without boxes.
+
+    Distributed training waits for the gradient of every weight that has one. Answers are read from words, so nothing
+    looks at the image behind the last block of fusion.
 
     Raises:
         ValueError: parts that do not go with the VQA head.
@@ -30,9 +33,17 @@ def check_answering(detector: GLIPv2) -> None:
     if detector.caption_head is not None:
         raise ValueError('A detector has both vqa_head and caption_head. With the second, text is read left to right, '
                          'and a question is read from both sides: set one of them to None.')
+    if not detector.fusion.early_fusion:
+        raise ValueError('A detector has a vqa_head and a fusion neck with early_fusion=False, where words never see the '
+                         'image. Set early_fusion=True.')
     if not detector.vqa_head.grounded and 'bbox_head' not in detector.frozen_parts:
         raise ValueError("The vqa_head is not grounded, so questions come without boxes that the bbox_head could "
                          "learn from. Set frozen_parts=('bbox_head',), or vqa_head.grounded=True.")
+    if not detector.learns_regions:
+        last = detector.fusion.blocks[-1]
+        last['dynamic_conv'].requires_grad_(False)
+        for parameter in last['attention'].parts_for_image():
+            parameter.requires_grad_(False)
 
 
 def is_question(sample: DetDataSample) -> bool:

@@ -18,7 +18,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from glipv2_mmdet.checkpoints import check_fits
-from glipv2_mmdet.models.detectors.answering import answer, answer_loss, check_answering, one_question_each, prompt_of
+from glipv2_mmdet.models.detectors.answering import answer, answer_loss, one_question_each, prepare_answering, prompt_of
 from glipv2_mmdet.models.detectors.captioning import (
     annotated_words,
     caption_of,
@@ -97,7 +97,7 @@ class GLIPv2(BaseDetector):
         self.tuned_prompt = None if tuned_prompt is None else TunedPrompt.load(tuned_prompt)
         self.bound_prompts = BoundPrompts()
         if self.vqa_head is not None:
-            check_answering(self)
+            prepare_answering(self)
         if self.caption_head is not None:
             prepare_captioning(self)
 

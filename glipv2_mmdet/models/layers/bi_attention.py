@@ -97,7 +97,7 @@ class BiAttention(nn.Module):
         """Only text <- image, as :meth:`forward` does it; a word reads the image whatever the other words are.
 
         For captions: the image may not see the words that are still to be said, so it stays as it is,
-        ``image_norm(image)``, and is shared by all words and all hypotheses.
+        ``image_norm(image)``, and is shared by all words and all hypotheses. And for the last look of words alone.
 
         Args:
             image: (B, V, C) already normalised by ``image_norm``.

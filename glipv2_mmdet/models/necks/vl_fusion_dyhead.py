@@ -8,7 +8,7 @@ A text that is read left to right (captions) is looked at by nobody but itself: 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -67,16 +67,18 @@ class VLFusionDyHead(BaseModule):
         Args:
             levels: (B, C, H, W) maps, fine to coarse; any number.
             text: one prompt per image; a causal one leaves the image alone.
-            words_only: leave out the last dynamic convolution, which no word reads; the levels are then those before
-                it. For answers and captions without boxes, which are read from words alone.
+            words_only: leave out the image half of the last block, which no word reads; the levels are then those
+                before it. For answers and captions without boxes, which are read from words alone.
         """
         if text.causal:
             return self.fuse_text(self.encode_image(levels, final_levels=not words_only), text)
         levels, hidden = tuple(levels), text.hidden
-        for block in self.blocks:
-            if words_only and block is self.blocks[-1]:
-                block = {name: part for name, part in block.items() if name != 'dynamic_conv'}
-            hidden, *levels = self._saving(self._run, block, hidden, text, *levels)
+        for number, block in enumerate(self.blocks, start=1):
+            if words_only and self.early_fusion and number == len(self.blocks):
+                image = block['attention'].image_norm(join_levels(levels))
+                hidden = self._saving(self._run_text, block, image, hidden, text.padding_aware_mask, False)
+            else:
+                hidden, *levels = self._saving(self._run, block, hidden, text, *levels)
         fused_text = text.with_hidden(hidden)
         words = fused_text.hidden if self.early_fusion else text.embedded
         return FusedFeatures(levels=tuple(levels), text=fused_text, words=words)
@@ -111,7 +113,7 @@ class VLFusionDyHead(BaseModule):
         """
         hidden = text.hidden
         for block, tokens in zip(self.blocks, image.tokens, strict=True):
-            hidden = self._saving(self._run_text, block, tokens, hidden, text.padding_aware_mask)
+            hidden = self._saving(self._run_text, block, tokens, hidden, text.padding_aware_mask, True)
         fused_text = text.with_hidden(hidden)
         return FusedFeatures(levels=image.levels, text=fused_text, words=hidden)
 
@@ -142,14 +144,14 @@ class VLFusionDyHead(BaseModule):
         return run(*args)
 
     @staticmethod
-    def _run(block: Mapping[str, nn.Module], hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
+    def _run(block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
         """One block; plain tensors in and out, so that it can be checkpointed."""
         if 'attention' in block:
             mask = text.padding_aware_mask
             image, hidden = block['attention'](join_levels(levels), hidden, mask)
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
-        return hidden, *(block['dynamic_conv'](levels) if 'dynamic_conv' in block else levels)
+        return hidden, *block['dynamic_conv'](levels)
 
     @staticmethod
     def _run_image(block: nn.ModuleDict, with_levels: bool, *levels: Tensor) -> tuple[Tensor, ...]:
@@ -158,6 +160,6 @@ class VLFusionDyHead(BaseModule):
         return (image, *block['dynamic_conv'](split_levels(image, levels))) if with_levels else (image,)
 
     @staticmethod
-    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """The text half of one block, left to right."""
-        return block['text_layer'](block['attention'].read(image, hidden), mask, causal=True)
+    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """The text half of one block."""
+        return block['text_layer'](block['attention'].read(image, hidden), mask, causal=causal)
