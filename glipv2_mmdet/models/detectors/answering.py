@@ -34,8 +34,8 @@ def prepare_answering(detector: GLIPv2) -> None:
         raise ValueError('A detector has both vqa_head and caption_head. With the second, text is read left to right, '
                          'and a question is read from both sides: set one of them to None.')
     if not detector.fusion.early_fusion:
-        raise ValueError('A detector has a vqa_head and a fusion neck with early_fusion=False, where words never see the '
-                         'image. Set early_fusion=True.')
+        raise ValueError('A detector has a vqa_head and a fusion neck with early_fusion=False, where words never see '
+                         'the image. Set early_fusion=True.')
     if not detector.vqa_head.grounded and 'bbox_head' not in detector.frozen_parts:
         raise ValueError("The vqa_head is not grounded, so questions come without boxes that the bbox_head could "
                          "learn from. Set frozen_parts=('bbox_head',), or vqa_head.grounded=True.")
