@@ -4,6 +4,7 @@
 _base_ = './glipv2_nano_shapes_vqa.py'
 
 model = dict(vqa_head=dict(grounded=True), frozen_parts=())
+optim_wrapper = dict(optimizer=dict(lr=_base_.base_lr))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -17,5 +18,6 @@ train_pipeline = [
                    'question_id', 'answer_scores')),
 ]
 train_dataloader = dict(
+    batch_size=8,  # every question has its image and its boxes
     dataset=dict(
         group_by_image=False, grounding_file='annotations/vqa_grounding_train.jsonl', pipeline=train_pipeline))
