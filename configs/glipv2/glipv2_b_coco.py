@@ -1,27 +1,8 @@
 # GLIPv2-B on COCO detection, the whole network, from any checkpoint (5 epochs at 5e-6):
 #   bash tools/dist_train.sh configs/glipv2/glipv2_b_coco.py 8 --cfg-options load_from=CHECKPOINT
-_base_ = [
-    '../_base_/models/glipv2_b.py', '../_base_/datasets/coco_detection.py', '../_base_/schedules/adamw_epochs.py',
-    '../_base_/runtime.py'
-]
+_base_ = ['../_base_/models/glipv2_b.py', '../_base_/coco_large.py']
 
 model = dict(
     backbone=dict(grad_checkpointing=True),
     language_model=dict(grad_checkpointing=True),
     fusion=dict(grad_checkpointing=True))
-
-# the 80 names are counted with the vocabulary of the text encoder
-train_pipeline = [
-    dict(step, vocab='data/clip_vocab') if step['type'] == 'BuildPrompt' else step for step in _base_.train_pipeline
-]
-train_dataloader = dict(batch_size=1, dataset=dict(pipeline=train_pipeline))
-
-max_epochs = 5
-train_cfg = dict(max_epochs=max_epochs)
-optim_wrapper = dict(optimizer=dict(lr=5e-6))
-# at 67 and 89 % of five epochs, to the next whole one
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=2000),
-    dict(type='MultiStepLR', by_epoch=True, milestones=[3, 4], gamma=0.1),
-]
-auto_scale_lr = dict(base_batch_size=32, enable=False)
