@@ -16,7 +16,6 @@ the median over the repetitions.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -32,7 +31,8 @@ from torch import Tensor  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401
 from benchmarks.fusion import alternate, ratio  # noqa: E402
-from benchmarks.setup_record import describe_setup  # noqa: E402
+from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from glipv2_mmdet.models.detectors.captioning import CaptionSteps, unwritten_mask  # noqa: E402
 from glipv2_mmdet.models.task_heads.decoding import SearchSettings, beam_search  # noqa: E402
 from glipv2_mmdet.structures import TextFeatures  # noqa: E402
@@ -86,13 +86,7 @@ def main() -> int:
                         for name, value in race(detector, beam_size, args).items()}
     setup = describe_setup(
         'caption_decoding', args, words=args.words, height=args.height, width=args.width, beams=args.beams)
-    if args.json == '-':
-        print(json.dumps(figures | setup, indent=2))
-    else:
-        print_table(figures, setup, args)
-        if args.json:
-            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.json).write_text(json.dumps(figures | setup, indent=2) + '\n', encoding='utf-8')
+    publish(figures | setup, table(figures, setup, args), args.json)
     return 0
 
 
@@ -128,30 +122,24 @@ def race(detector, beam_size: int, args: argparse.Namespace) -> dict[str, float]
     return figures
 
 
-def print_table(figures: dict, setup: dict[str, object], args: argparse.Namespace) -> None:
-    print(
-        f'Captions of {args.words} words, picture of {args.height} x {args.width}. '
-        f'{setup["caption_decoding_machine"]}, {args.threads} threads, torch {setup["caption_decoding_torch"]}, '
-        f'{setup["caption_decoding_date"]}, median (smallest to largest) of {args.repeats} alternating runs.\n'
-        f'Command: `{setup["caption_decoding_command"]}`\n')
-    print('| model | beams | incremental, ms | text again, ms | ratio | all again, ms | ratio |')
-    print('| --- | ---: | ---: | ---: | ---: | ---: | ---: |')
+def table(figures: dict, setup: dict[str, object], args: argparse.Namespace) -> str:
+    rows = []
     for scale in args.scales:
         for beam_size in args.beams:
             prefix = f'caption_decoding_{scale}_beam{beam_size}_'
-
-            def spread(name: str, prefix: str = prefix) -> str:
-                low, high = figures[f'{prefix}{name}_ms_spread']
-                return f'{figures[f"{prefix}{name}_ms"]:.0f} ({low:.0f} to {high:.0f})'
-            print(f'| {scale} | {beam_size} | {spread("incremental")} | {spread("text_again")} | '
-                  f'{figures[prefix + "text_again_ratio"]:.1f}x | {spread("all_again")} | '
-                  f'{figures[prefix + "all_again_ratio"]:.1f}x |')
+            times = {name: f'{figures[f"{prefix}{name}_ms"]:.0f} ({low:.0f} to {high:.0f})'
+                     for name in FORMS for low, high in [figures[f'{prefix}{name}_ms_spread']]}
+            rows.append((
+                scale, beam_size, times['incremental'], times['text_again'],
+                f'{figures[prefix + "text_again_ratio"]:.1f}x', times['all_again'],
+                f'{figures[prefix + "all_again_ratio"]:.1f}x'))
+    columns = ('model', 'beams', 'incremental, ms', 'text again, ms', 'ratio', 'all again, ms', 'ratio')
+    return (f'Captions of {args.words} words, picture of {args.height} x {args.width}.\n'
+            f'{setup_sentence("caption_decoding", setup)}\n\n' + markdown_table(columns, rows, text=('model',)))
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
-                        help='flat figures: to FILE beside the table, or instead of it to the standard output')
+    parser = make_parser(__doc__)
     parser.add_argument('--scales', nargs='+', default=['nano', 't'], choices=['nano', 't'])
     parser.add_argument('--beams', type=int, nargs='+', default=[1, 3], help='beam sizes; 1 is greedy')
     parser.add_argument('--words', type=int, default=20, help='tokens of every caption')
