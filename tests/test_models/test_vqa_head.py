@@ -91,3 +91,17 @@ def test_sizes_have_to_agree(tmp_path):
         _head().loss(text_features((6, 3)), torch.zeros(2, 4))
     with pytest.raises(FileNotFoundError, match=r'vqa_vocabulary\.py'):
         _head(answers=str(tmp_path / 'none.json'))
+
+
+def test_weights_of_another_vocabulary_are_refused():
+    weights = _head().state_dict()
+    _head().load_state_dict(weights)
+    for other in (('no', 'yes', '2'), ('yes', 'no', '3')):
+        with pytest.raises(ValueError, match='another answer vocabulary'):
+            _head(answers=other).load_state_dict(weights)
+
+
+def test_weights_that_were_trained_without_words_take_any_vocabulary():
+    head = _head()
+    head.load_state_dict(_head(answers=None).state_dict())
+    assert head.answers is not None

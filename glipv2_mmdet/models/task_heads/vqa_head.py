@@ -6,10 +6,12 @@ start token is read instead; the appendix finds pooling better.)
 """
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
@@ -37,7 +39,8 @@ class VQAHead(BaseModule):
 
     Raises:
         FileNotFoundError: there is no file ``answers``.
-        ValueError: ``answers`` has another number of entries than ``num_answers``.
+        ValueError: ``answers`` has another number of entries than ``num_answers``; when weights are loaded, it is not
+            the vocabulary they were trained with.
     """
 
     def __init__(self, text_channels: int = 768, num_answers: int = 3129, answers: str | Sequence[str] | None = None,
@@ -59,6 +62,18 @@ class VQAHead(BaseModule):
             nn.Linear(text_channels, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, hidden_channels),
             nn.GELU())
         self.classifier = nn.Linear(hidden_channels, num_answers)
+        # outputs mean nothing without the order of the vocabulary: checkpoints say which one it was
+        self.register_buffer('vocabulary_hash', _vocabulary_hash(self.answers or ()))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        given = state_dict.get(f'{prefix}vocabulary_hash')
+        known = (self.vocabulary_hash, _vocabulary_hash(()))  # the second of a head that was trained on scores alone
+        if self.answers and given is not None and not any(torch.equal(given.cpu(), own.cpu()) for own in known):
+            raise ValueError(
+                'The checkpoint was trained with another answer vocabulary than that of model.vqa_head.answers (other '
+                f'words, or another order; ours begins {", ".join(self.answers[:5])}). Set answers to the file of the '
+                'checkpoint.')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def init_weights(self) -> None:
         """One expected answer per question: with all at one half, the first steps only learn that most are wrong."""
@@ -107,3 +122,9 @@ class VQAHead(BaseModule):
         scores, indices = self(text).float().sigmoid().topk(self.num_kept, dim=-1)
         return [Answers(tuple(self.answers[index] for index in row), tuple(row_scores))
                 for row, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)]
+
+
+def _vocabulary_hash(answers: Sequence[str]) -> Tensor:
+    """(8,) bytes that tell ordered lists of words apart."""
+    digest = hashlib.blake2b('\n'.join(answers).encode(), digest_size=8).digest()
+    return torch.tensor(list(digest), dtype=torch.uint8)
