@@ -97,7 +97,7 @@ class GeneratedPhraseRecall(BaseMetric):
     A generated phrase is *matched* when its words equal those of a phrase that is annotated with boxes in one of the
     image's captions, upper or lower case and an article in front aside. ``matched`` is the share of such phrases,
     ``R@k`` their recall (protocol 'any'). Phrases that nobody wrote about the image say nothing here: they may be
-    right. Reads ``pred_caption.phrases`` (each a text, or with a field ``name``) and ``pred_instances`` whose labels
+    right. Reads ``pred_caption.phrases`` (each with a ``name``) and ``pred_instances`` whose labels
     count them.
 
     Args:
@@ -128,7 +128,7 @@ class GeneratedPhraseRecall(BaseMetric):
             found = boxes_by_label(sample['pred_instances'])
             known: Mapping[str, list] = self.truth.get(sample['img_id'], {})
             for label, phrase in enumerate(sample['pred_caption'].phrases):
-                boxes = known.get(_plain(phrase if isinstance(phrase, str) else phrase.name))
+                boxes = known.get(_plain(phrase.name))
                 self.results.append(
                     None if boxes is None else first_hit(found.get(label), boxes, False, self.iou_thr))
 

@@ -51,8 +51,8 @@ class Line:
 def panel_of(sample: Any) -> tuple[PanelText, ...]:
     """What to write under the picture of a data sample: caption, or question and answers, or prompt; may be nothing.
 
-    Reads ``pred_caption`` (a text, or with fields ``text`` and ``phrases``), ``pred_answers`` (with fields ``answers``
-    and ``scores``) with ``question`` or ``text``, ``prompt``, or ``text`` as mmdet's inference has it.
+    Reads ``pred_caption`` (a text, or a ``PredictedCaption``), ``pred_answers`` (``Answers``) with ``question`` or
+    ``text``, ``prompt``, or ``text`` as mmdet's inference has it.
     """
     caption = sample.get('pred_caption', None)
     if caption is not None:
@@ -62,7 +62,7 @@ def panel_of(sample: Any) -> tuple[PanelText, ...]:
     question = sample.get('question', None) or sample.get('text', None)
     if answers is not None:
         lines = [f'{answer}   {float(score):.2f}'
-                 for answer, score in zip(answers.answers, answers.scores, strict=True)][:_MOST_ANSWERS]
+                 for answer, score in zip(answers.texts, answers.scores, strict=True)][:_MOST_ANSWERS]
         head = (PanelText(question),) if isinstance(question, str) else ()
         return head + tuple(PanelText(line, quiet=place > 0) for place, line in enumerate(lines))
     prompt = sample.get('prompt', None) or _prompt_of(sample)

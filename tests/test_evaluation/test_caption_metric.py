@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import dataclass
 
 import pytest
 from mmdet.registry import METRICS
@@ -14,6 +13,7 @@ from mmengine.logging import MMLogger
 from glipv2_mmdet.evaluation import caption_scores, caption_tokenize
 from glipv2_mmdet.evaluation.caption_scores import score_captions, score_tokenized
 from glipv2_mmdet.evaluation.caption_tokenize import tokenize_official, tokenize_plain
+from glipv2_mmdet.structures import PredictedCaption
 
 NGRAM = ('BLEU', 'ROUGE_L', 'CIDEr')
 needs_java = pytest.mark.skipif(shutil.which('java') is None, reason='no Java is installed')
@@ -106,11 +106,6 @@ def test_official_words_keep_their_place_when_texts_are_empty_or_broken_over_lin
     assert words == {'a': [*expected[:3], ''], 'b': ['two cups', *expected[3:]]}
 
 
-@dataclass(frozen=True)
-class _Caption:
-    text: str
-
-
 REFERENCES = dict(
     images=[dict(id=1), dict(id=2), dict(id=3)],
     annotations=[dict(image_id=1, caption='a red cross.'), dict(image_id=1, caption='One cross'),
@@ -131,7 +126,8 @@ def _evaluate(metric, *captions):
 
 
 def test_a_caption_is_a_text_or_has_one_and_equal_words_are_an_exact_match(build):
-    figures = _evaluate(build(metrics=('BLEU',)), (1, 'One cross.'), (2, _Caption('two stars')), (3, 'anything'))
+    said = PredictedCaption('two stars', -1.0, ())
+    figures = _evaluate(build(metrics=('BLEU',)), (1, 'One cross.'), (2, said), (3, 'anything'))
     assert figures['caption/exact_match'] == 0.5 and figures['caption/official_words'] == 0.0
     # 4 of 4 words, and the brevity penalty of 4 words against 2 + 5
     assert figures['caption/Bleu_1'] == pytest.approx(2.718281828 ** (1 - 7 / 4), rel=1e-6)

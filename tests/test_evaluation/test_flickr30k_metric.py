@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
+
+from glipv2_mmdet.structures import PredictedCaption
+from glipv2_mmdet.text import Phrase
 
 SQUARE = [0, 0, 10, 10]
 
@@ -112,14 +114,8 @@ def test_settings_and_samples_that_cannot_be_measured_are_refused():
         _evaluate([dict(img_id=4, pred_instances=_found())])
 
 
-@dataclass(frozen=True)
-class _Phrase:
-    name: str
-
-
-@dataclass(frozen=True)
-class _Caption:
-    phrases: tuple
+def _caption(*names):
+    return PredictedCaption(text='', score=0.0, word_spans=(), phrases=tuple(Phrase(name, ((0, 1),)) for name in names))
 
 
 def test_generated_phrases_are_matched_by_their_words(tmp_path):
@@ -131,7 +127,7 @@ def test_generated_phrases_are_matched_by_their_words(tmp_path):
     (tmp_path / 'val.jsonl').write_text('\n'.join(map(json.dumps, (record, other))))
     metric = METRICS.build(dict(type='GeneratedPhraseRecall', ann_file=str(tmp_path / 'val.jsonl'), topk=(1,)))
     metric.process({}, [dict(
-        img_id=7, pred_caption=_Caption((_Phrase('Red cross'), 'the two stars', 'a dog', 'star')),
+        img_id=7, pred_caption=_caption('Red cross', 'the two stars', 'a dog', 'star'),
         pred_instances=_found((0, 0.9, SQUARE), (1, 0.9, [0, 0, 3, 3]), (1, 0.5, [41, 40, 60, 60]), (2, 0.9, SQUARE)))])
     assert metric.evaluate(size=4) == {
         'generated/num_phrases': 4, 'generated/matched': 3 / 4, 'generated/R@1': 1 / 3,
@@ -142,5 +138,5 @@ def test_generated_phrases_of_an_unknown_image_match_nothing(tmp_path):
     (tmp_path / 'val.jsonl').write_text(json.dumps(dict(
         image_id=7, filename='7.jpg', height=100, width=100, grounding=dict(caption='a cross', regions=[]))))
     metric = METRICS.build(dict(type='GeneratedPhraseRecall', ann_file=str(tmp_path / 'val.jsonl')))
-    metric.process({}, [dict(img_id=8, pred_caption=_Caption(('a cross',)), pred_instances=_found())])
+    metric.process({}, [dict(img_id=8, pred_caption=_caption('a cross'), pred_instances=_found())])
     assert metric.evaluate(size=1) == {'generated/num_phrases': 1, 'generated/matched': 0.0}

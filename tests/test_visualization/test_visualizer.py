@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from glipv2_mmdet.structures import Answers, PredictedCaption
 from glipv2_mmdet.text import prompt_from_caption
 from glipv2_mmdet.visualization.palette import label_font, phrase_colour
 from glipv2_mmdet.visualization.text_panel import PanelText, line_height, paint_panel, panel_of, wrap
@@ -21,12 +20,6 @@ from glipv2_mmdet.visualization.visualizer import font_size, place_label
 
 CAPTION = 'a red cross above two stars'
 PROMPT = prompt_from_caption(CAPTION, [[[0, 11]], [[18, 27]]])
-
-
-@dataclass(frozen=True)
-class _Answers:
-    answers: tuple[str, ...]
-    scores: tuple[float, ...]
 
 
 def _sample(**more):
@@ -87,12 +80,14 @@ def test_a_picture_without_anything_to_say_has_no_panel(draw):
 def test_question_and_answers_or_the_generated_caption_are_written(draw):
     sample = DetDataSample(metainfo=dict(question='what color is it?'))
     plain = draw(sample).shape[0]
-    sample.pred_answers = _Answers(('red', 'blue'), (0.91, 0.05))
+    sample.pred_answers = Answers(('red', 'blue'), (0.91, 0.05))
     assert [paragraph.text for paragraph in panel_of(sample)] == ['what color is it?', 'red   0.91', 'blue   0.05']
     assert draw(sample).shape[0] == 500 + 3 * line_height(15) + 2 * 7 > plain
     said = DetDataSample()
     said.pred_caption = 'two stars.'
     assert panel_of(said) == (PanelText('two stars.'),)
+    said.pred_caption = PredictedCaption(PROMPT.text, -0.5, (), PROMPT.phrases)
+    assert panel_of(said) == (PanelText(PROMPT.text, ((0, 11, 0), (18, 27, 1))),)
 
 
 def test_the_prompt_of_mmdets_inference_is_shown():
