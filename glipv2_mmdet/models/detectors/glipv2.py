@@ -62,6 +62,7 @@ class GLIPv2(BaseDetector):
         train_cfg: accepted as mmdet's detectors do; nothing in it is read.
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once,
+            ``max_per_prompt`` and ``max_per_img``: most detections of a prompt and of an image,
             ``caption``: how captions are searched for, see :func:`caption_settings`.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         init_cfg: as in mmengine.
