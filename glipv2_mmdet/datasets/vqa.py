@@ -37,8 +37,7 @@ class VQADataset(BaseDetDataset):
     ``answer_scores`` (V,) float32. Answers that are not in the vocabulary are left out and counted in the log; a
     question without any stays, since nothing is right about it.
 
-    There is no flipping of images in this project's VQA pipelines: questions ask for left and right. The embedded
-    data marks such questions as ``flippable: false``; samples carry the mark (true where a file has none).
+    There is no flipping of images in this project's VQA pipelines: questions ask for left and right.
 
     Args:
         question_file: relative to ``data_root``.
@@ -92,7 +91,7 @@ class VQADataset(BaseDetDataset):
             samples.append(dict(
                 question_id=entry['question_id'], img_id=entry['image_id'],
                 img_path=osp.join(self.data_prefix.get('img') or '', self._file_name(entry, file_names, place)),
-                text=entry['question'], custom_entities=False, flippable=entry.get('flippable', True), instances=[]))
+                text=entry['question'], custom_entities=False, instances=[]))
         if not samples:
             raise VQAError(f'{path}: no questions; expected at least one. Check the path, and the lists of images.')
         if self.ann_file:

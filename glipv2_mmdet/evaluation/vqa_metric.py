@@ -8,7 +8,7 @@ List ``'question_id'``, ``'gt_answers'``, ``'question_type'`` and ``'answer_type
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -125,9 +125,9 @@ def _training_majority(path: str) -> Mapping[str, str]:
 
 def _table(figures: Mapping[str, float], baseline: Mapping[str, float], results: Sequence[dict]) -> str:
     """One line per figure: questions, accuracy, and that of the baseline."""
-    names = [name for result in results for name in _groups(result)]
+    counts = Counter(name for result in results for name in _groups(result))
     lines = [f'{"":32}{"questions":>10}{"accuracy":>10}' + f'{"baseline":>10}' * bool(baseline)]
     for name, value in figures.items():
         extra = f'{baseline[name]:10.3f}' if baseline else ''
-        lines.append(f'{name:32}{names.count(name):10}{value:10.3f}{extra}')
+        lines.append(f'{name:32}{counts[name]:10}{value:10.3f}{extra}')
     return '\n'.join(lines)

@@ -55,7 +55,7 @@ def test_questions_of_an_image_form_one_sample(tmp_path):
 
 def test_a_test_split_has_no_annotations(tmp_path):
     sample = _build(_write(tmp_path), ann_file='', answers=None).get_data_info(0)
-    assert 'answer_scores' not in sample and 'gt_answers' not in sample and sample['flippable'] is True
+    assert 'answer_scores' not in sample and 'gt_answers' not in sample
 
 
 def test_a_split_by_images_and_its_rest_are_all_questions(tmp_path):
