@@ -4,24 +4,28 @@ python benchmarks/caption_baseline.py --data data/shapes
 
 Two captions, each given to every scene of the split: the most frequent one of the training set, and a sentence of the
 training set's most frequent length in phrases, made of its most frequent phrases. Scored by CaptionMetric and
-ShapesCaptionTruth; one json line each.
+ShapesCaptionTruth; one json line each, and flat figures with --json.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import glipv2_mmdet  # noqa: F401
 
 # isort: split
 from mmdet.registry import METRICS
 
+from benchmarks.report import make_parser, publish
+
 
 def main(arguments: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--data', type=Path, default=Path('data/shapes'), help='folder of the data set')
     parser.add_argument('--metrics', nargs='+', default=['BLEU', 'METEOR', 'ROUGE_L', 'CIDEr'])
     args = parser.parse_args(arguments)
@@ -37,8 +41,11 @@ def main(arguments: list[str] | None = None) -> list[dict]:
             metric = METRICS.build(settings)
             metric.process({}, samples)
             row |= {key: round(value, 4) for key, value in metric.evaluate(size=len(samples)).items()}
-        print(json.dumps(row), flush=True)
         rows.append(row)
+    figures = {
+        f'caption_baseline_{row["baseline"]}_{key.replace("/", "_")}': value
+        for row in rows for key, value in row.items() if key != 'baseline'}
+    publish(figures, '\n'.join(map(json.dumps, rows)), args.json)
     return rows
 
 

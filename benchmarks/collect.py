@@ -18,6 +18,13 @@
     python benchmarks/data_loading.py --json benchmarks/results/data_loading.json
     python benchmarks/collect.py pretraining
 
+    python tools/finetune.py ...  (commands in docs/finetuning.md; every finished run below work_dirs/finetune counts)
+    python benchmarks/collect.py transfer
+
+    bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_{vqa,caption,grounded_vqa,grounded_caption}.py 2
+    python benchmarks/caption_baseline.py --json benchmarks/results/caption_baseline.json
+    python benchmarks/collect.py vl
+
 Nothing is measured here. A command that has not been run is an error, not a gap in the file.
 """
 
@@ -91,6 +98,41 @@ def pretraining() -> dict[str, object]:
     return figures
 
 
+def transfer() -> dict[str, object]:
+    """One row per run of tools/finetune.py, and one per data set for the model that they all began with."""
+    folder = WORK_DIRS / 'finetune'
+    files = sorted(folder.glob('*/*/result.json'))
+    if not files:
+        raise FileNotFoundError(f'No finished run in {folder}.')
+    rows = []
+    for file in files:
+        result, data = json.loads(file.read_text()), file.parts[-3]
+        zero_shot = dict(
+            data=data, mode='zero-shot', shots=0, seed=None, ap=result['ap_before'], ap50=result['ap50_before'],
+            trained_share=0.0)
+        if zero_shot not in rows:
+            rows.append(zero_shot)
+        rows.append(dict(
+            data=data, mode=result['mode'], shots=result['shots'] or 'all',
+            **{key: result[key] for key in ('seed', 'ap', 'ap50', 'trained_share', 'steps', 'seconds')}))
+    return machine() | dict(transfer_commands='docs/finetuning.md', transfer=rows)
+
+
+def vl() -> dict[str, object]:
+    """Questions and captions of "shapes", each alone and with boxes."""
+    figures = machine()
+    for task in ('vqa', 'grounded_vqa', 'caption', 'grounded_caption'):
+        config = f'glipv2_nano_shapes_{task}'
+        records = training_records(config)
+        last = [record for record in records if any('/' in key for key in record)][-1]
+        figures |= {f'{task}_command': TRAIN.format(config), f'{task}_steps': trained_steps(records)}
+        figures |= {
+            f'{task}_{key.split("/", 1)[1].replace("/", "_").replace(" ", "_")}': value
+            for key, value in last.items() if '/' in key}
+    figures |= json.loads((RESULTS / 'caption_baseline.json').read_text())
+    return figures | json.loads((RESULTS / 'caption_decoding.json').read_text())
+
+
 def pseudo_labels() -> dict[str, int]:
     newest(ROOT / 'data/shapes/pseudo', '*.jsonl')
     pairs = [json.loads(line) for file in (ROOT / 'data/shapes/pseudo').glob('*.jsonl') for line in file.open()]
@@ -110,16 +152,24 @@ def machine() -> dict[str, object]:
 
 def trained(config: str, prefix: str, *kinds: str) -> dict[str, object]:
     """AP of the last evaluation of the newest training run of a config."""
-    log = newest(WORK_DIRS / config, '*/vis_data/scalars.json')
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    records = training_records(config)
     last = [record for record in records if f'coco/{kinds[0]}_mAP' in record][-1]
-    steps = max(record['step'] for record in records if 'lr' in record)  # evaluations do not count steps
-    figures = {f'{prefix}_command': TRAIN.format(config), f'{prefix}_steps': steps}
+    figures = {f'{prefix}_command': TRAIN.format(config), f'{prefix}_steps': trained_steps(records)}
     for kind in kinds:
         name = {'bbox': 'box', 'segm': 'mask'}[kind]
         figures[f'{prefix}_{name}_ap'] = last[f'coco/{kind}_mAP']
         figures[f'{prefix}_{name}_ap50'] = last[f'coco/{kind}_mAP_50']
     return figures
+
+
+def training_records(config: str) -> list[dict[str, object]]:
+    """What the newest training run of a config logged."""
+    log = newest(WORK_DIRS / config, '*/vis_data/scalars.json')
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def trained_steps(records: list[dict[str, object]]) -> int:
+    return max(record['step'] for record in records if 'lr' in record)  # evaluations do not count steps
 
 
 def referring() -> dict[str, object]:
@@ -145,7 +195,7 @@ def newest(folder: Path, pattern: str) -> Path:
     return files[-1]
 
 
-FILES = {'core': core, 'masks': masks, 'pretraining': pretraining}
+FILES = {'core': core, 'masks': masks, 'pretraining': pretraining, 'transfer': transfer, 'vl': vl}
 
 if __name__ == '__main__':
     sys.exit(main())
