@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
-from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from torch import Tensor
 from torchvision.ops import deform_conv2d
@@ -24,7 +23,7 @@ from benchmarks.fresh_process import WorkerSettings
 from benchmarks.fusion import NUM_POSITIONS, train_step
 from benchmarks.mask_head import HEIGHT, STRIDES, WIDTH, DenseMaskHead, random_boxes, random_phrases
 from benchmarks.mask_head import run as run_mask_head
-from benchmarks.random_models import CAPTION, read_model
+from benchmarks.random_models import CAPTION, CLASSES, read_model
 from benchmarks.textbook_bi_attention import textbook_bi_attention
 from benchmarks.timing import measure
 from glipv2_mmdet.models import BertTextEncoder, HourglassMaskHead, VLFusionDyHead
@@ -145,7 +144,7 @@ def convolve(training: bool, grid: bool, device: torch.device, channels: int = 2
 
 def encode_prompts(once: bool, device: torch.device, num_images: int = 4) -> Run:
     encoder = BertTextEncoder().to(device).eval()
-    prompts = [prompt_from_classes(CocoDataset.METAINFO['classes'])] * num_images
+    prompts = [prompt_from_classes(CLASSES)] * num_images
     if once:
         return torch.no_grad()(lambda: encoder.encode(prompts).hidden)
     tokenizer = encoder.tokenizer

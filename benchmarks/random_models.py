@@ -6,6 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+
+import glipv2_mmdet  # noqa: F401  (before anything imports mmdet)
+
+# isort: split
 from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample

@@ -21,9 +21,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import torch  # noqa: E402
+
+import glipv2_mmdet  # noqa: E402, F401
+
+# isort: split
+from mmdet.registry import MODELS  # noqa: E402
+from mmdet.utils import register_all_modules  # noqa: E402
+
 from benchmarks.fresh_process import WorkerSettings, run_fresh  # noqa: E402
 from benchmarks.inter_exchange import Exchange, gradient_bytes  # noqa: E402
+from benchmarks.random_models import read_model  # noqa: E402
 from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
+from benchmarks.scaling_axes import AXES, case_text  # noqa: E402
+from benchmarks.scaling_plot import draw  # noqa: E402
 from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from benchmarks.summary import growth_exponent  # noqa: E402
 
@@ -36,7 +47,6 @@ CLUSTERS = ((8, 2), (32, 2), (64, 1))
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
-    from benchmarks.scaling_axes import AXES, case_text
     settings = WorkerSettings('cpu', args.repeats, args.threads)
     rows: list[dict] = []
     for name in args.axes or AXES:
@@ -50,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     publish(dict(rows=rows, exponents=exponents, exchange=exchange) | setup,
             report(rows, exponents, exchange, setup_sentence('scaling', setup)), args.json)
     if args.plot:
-        from benchmarks.scaling_plot import draw
         draw(rows, {name: axis.unit for name, axis in AXES.items()}, Path(args.plot))
     return 0
 
@@ -68,15 +77,6 @@ def exponents_of(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
 
 def num_parameters(scale: str) -> int:
     """Weights of a model, which is built without any."""
-    import torch
-
-    import glipv2_mmdet  # noqa: F401  (before anything imports mmdet)
-
-    # isort: split
-    from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
-
-    from benchmarks.random_models import read_model
     register_all_modules(init_default_scope=True)
     with torch.device('meta'):
         return sum(parameter.numel() for parameter in MODELS.build(read_model(scale, training=True)).parameters())
@@ -104,7 +104,7 @@ def report(rows: Sequence[dict], exponents: dict, exchange: Sequence[dict], sent
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument('--model', default='nano', choices=['nano', 't'])
-    parser.add_argument('--axes', nargs='+', help='only these: image_size, words, classes, batch, boxes, ranks')
+    parser.add_argument('--axes', nargs='+', choices=list(AXES), help='only these')
     parser.add_argument('--plot', metavar='PNG', help='where to draw times and memory, log-log')
     parser.add_argument('--repeats', type=int, default=5, help='counted runs of each point')
     parser.add_argument('--threads', type=int, default=2, help='of torch; one per process on the axis of ranks')

@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import NullFormatter  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 COSTS = {'seconds': 'seconds', 'peak_mb': 'memory, MB'}
 INK, GUIDE = '#1f4e79', '#b0b0b0'
