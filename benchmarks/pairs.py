@@ -74,14 +74,15 @@ def pairs_of(cases: dict[str, Case]) -> dict[str, tuple[Case, Case]]:
     return {pair: (first, second) for pair, (first, second) in forms.items()}
 
 
-def fuse(num_words: int, training: bool, textbook: bool, device: torch.device) -> Run:
+def fuse(num_words: int, training: bool, textbook: bool, device: torch.device,
+         num_positions: int = NUM_POSITIONS) -> Run:
     layer = BiAttention(dropout=0.0)
     for name, parameter in layer.named_parameters():
         if name.endswith('bias'):
             torch.nn.init.normal_(parameter, std=0.02)
     layer = layer.to(device).train(training)
     form = partial(textbook_bi_attention, layer) if textbook else layer
-    image, text = torch.randn(1, NUM_POSITIONS, 256).to(device), torch.randn(1, num_words, 768).to(device)
+    image, text = torch.randn(1, num_positions, 256).to(device), torch.randn(1, num_words, 768).to(device)
     if training:
         return lambda: train_step(form, layer, image, text)
     return torch.no_grad()(lambda: form(image, text)[0])

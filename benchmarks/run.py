@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.json not in (None, '-'):
             write_json(Path(args.json), figures)  # half an hour of work must survive an interruption
     setup = describe_setup('run', args, rounds=args.rounds, device=device)
-    tables = report(figures, pairs, models, args.suite, f'Device: {device}. {setup_sentence("run", setup)}')
+    tables = report(figures, pairs, models, args.suite,
+                    f'Device: {device}, {args.rounds} rounds of fresh processes. {setup_sentence("run", setup)}')
     publish(figures | setup, tables, args.json)
     if args.json not in (None, '-'):
         Path(args.json).with_suffix('.md').write_text(tables + '\n', encoding='utf-8')

@@ -47,7 +47,7 @@ CLUSTERS = ((8, 2), (32, 2), (64, 1))
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
-    settings = WorkerSettings('cpu', args.repeats, args.threads)
+    settings = WorkerSettings('cpu', args.repeats, args.threads, args.time_limit)
     rows: list[dict] = []
     for name in args.axes or AXES:
         rows += run_fresh('scaling', case_text(AXES[name], args.model), settings)['rows']
@@ -108,6 +108,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--plot', metavar='PNG', help='where to draw times and memory, log-log')
     parser.add_argument('--repeats', type=int, default=5, help='counted runs of each point')
     parser.add_argument('--threads', type=int, default=2, help='of torch; one per process on the axis of ranks')
+    parser.add_argument('--time-limit', type=float, default=900, help='seconds for one axis')
     return parser.parse_args(arguments)
 
 

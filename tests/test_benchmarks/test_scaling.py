@@ -76,13 +76,13 @@ def test_tables_and_json(tmp_path, monkeypatch):
 
 
 def test_an_axis_of_two_points_is_not_drawn(tmp_path):
-    rows = power_law('words', [1, 2, 4], 1, 1)
-    widths = []
-    for more in ([], power_law('ranks', [1, 2], 1, 1), power_law('batch', [1, 2, 4], 1, 1)):
+    rows, widths = power_law('words', [1, 2, 4], 1, 1), []
+    for axis in ('ranks', 'batch'):
+        more = power_law(axis, [1, 2, 4][:2 if axis == 'ranks' else 3], 1, 1)
         draw(rows + more, {name: axis.unit for name, axis in AXES.items()}, tmp_path / 'a.png')
         with Image.open(tmp_path / 'a.png') as image:
             widths.append(image.width)
-    assert widths[0] == widths[1] < widths[2]
+    assert widths[0] < widths[1]
 
 
 @pytest.mark.slow
