@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,26 +95,11 @@ def main() -> int:
 @torch.no_grad()
 def race(detector, beam_size: int, args: argparse.Namespace) -> dict[str, float]:
     """Milliseconds per picture and ratios."""
-    channels = detector.fusion.blocks[0]['attention'].image_norm.normalized_shape[0]
-    levels = [torch.randn(1, channels, -(-args.height // stride), -(-args.width // stride)) for stride in STRIDES]
-    tokenizer = detector.language_model.tokenizer
-    settings = SearchSettings(beam_size=beam_size, max_words=args.words)
-
-    def write(steps_of) -> tuple[int, ...]:
-        steps = steps_of()
-
-        def never_ending(tokens: Tensor, parents: Tensor) -> Tensor:
-            scores = steps(tokens, parents)
-            scores[:, tokenizer.end_id] = float('-inf')
-            return scores
-        return beam_search(never_ending, 1, tokenizer.start_id, tokenizer.end_id, settings)[0].tokens
-
-    forms = (lambda: CaptionSteps(detector, detector.fusion.encode_image(levels, final_levels=False)),
-             lambda: AgainSteps(detector, levels, False), lambda: AgainSteps(detector, levels, True))
-    captions = [write(form) for form in forms]
+    forms = writers(detector, beam_size, args.words, args.height, args.width)
+    captions = [write() for write in forms]
     if len(set(captions)) > 1 or len(captions[0]) != args.words:
         raise RuntimeError(f'The forms wrote different captions: {captions}.')
-    seconds = alternate([lambda form=form: write(form) for form in forms], args.repeats)
+    seconds = alternate(forms, args.repeats)
     figures = {}
     for name, times in zip(FORMS, seconds, strict=True):
         figures[f'{name}_ms'] = round(1000 * statistics.median(times), 1)
@@ -120,6 +107,29 @@ def race(detector, beam_size: int, args: argparse.Namespace) -> dict[str, float]
     for name, times in zip(FORMS[1:], seconds[1:], strict=True):
         figures[f'{name}_ratio'] = ratio([seconds[0], times])
     return figures
+
+
+def writers(detector, beam_size: int, num_words: int, height: int,
+            width: int) -> list[Callable[[], tuple[int, ...]]]:
+    """One function per form that writes the caption of the same random picture and returns its tokens."""
+    device = detector.language_model.word_embeddings.device
+    channels = detector.fusion.blocks[0]['attention'].image_norm.normalized_shape[0]
+    levels = [torch.randn(1, channels, -(-height // stride), -(-width // stride)).to(device) for stride in STRIDES]
+    tokenizer = detector.language_model.tokenizer
+    settings = SearchSettings(beam_size=beam_size, max_words=num_words)
+
+    def write(steps_of: Callable) -> tuple[int, ...]:
+        steps = steps_of()
+
+        def never_ending(tokens: Tensor, parents: Tensor) -> Tensor:
+            scores = steps(tokens, parents)
+            scores[:, tokenizer.end_id] = float('-inf')
+            return scores
+        return beam_search(never_ending, 1, tokenizer.start_id, tokenizer.end_id, settings, device)[0].tokens
+
+    forms = (lambda: CaptionSteps(detector, detector.fusion.encode_image(levels, final_levels=False)),
+             lambda: AgainSteps(detector, levels, False), lambda: AgainSteps(detector, levels, True))
+    return [partial(write, form) for form in forms]
 
 
 def table(figures: dict, setup: dict[str, object], args: argparse.Namespace) -> str:

@@ -26,13 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 import glipv2_mmdet  # noqa: E402, F401
 from benchmarks.dense_mask_head import dense_match  # noqa: E402
 from benchmarks.fusion import alternate, ratio, relative_difference  # noqa: E402
 from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
 from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
+from benchmarks.timing import peak_bytes  # noqa: E402
 from glipv2_mmdet.models import HourglassMaskHead  # noqa: E402
 
 HEIGHT, WIDTH = 800, 1344
@@ -107,19 +107,6 @@ def run(stage: Callable[[HourglassMaskHead], Tensor], head: HourglassMaskHead, t
         logits = stage(head)
         if training:
             logits.sigmoid().sum().backward()
-
-
-def peak_bytes(form: Callable[[], None]) -> int:
-    """Most bytes allocated at one time during a call, above what was there before."""
-    form()  # what is made once stays out of the count
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        form()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 def random_boxes(num_boxes: int) -> Tensor:

@@ -64,7 +64,7 @@ class PromptTuning(nn.Module):
         rows = [len(ids) for ids in self.token_ids] or [tokenizer.max_tokens]
         self.residuals = nn.ParameterList([nn.Parameter(torch.zeros(count, channels)) for count in rows])
         self._places = {chunk.prompt: place for place, chunk in enumerate(self.chunks)}
-        self._encoded: dict[int, TextFeatures] = {}
+        self._encoded: dict[tuple[int, torch.device], TextFeatures] = {}
 
     @classmethod
     def from_tuned(cls, tuned: TunedPrompt, tokenizer: PromptTokenizer, channels: int) -> PromptTuning:
@@ -161,10 +161,11 @@ class PromptTuning(nn.Module):
             'prompt away (then they are used), or tune a prompt for yours.')
 
     def _encode_chunk(self, language_model: nn.Module, place: int) -> TextFeatures:
-        if place not in self._encoded:
+        key = place, language_model.word_embeddings.device  # a model may move after its first use
+        if key not in self._encoded:
             with torch.no_grad():
-                self._encoded[place] = language_model.encode([self.chunks[place].prompt])
-        return self._encoded[place]
+                self._encoded[key] = language_model.encode([self.chunks[place].prompt])
+        return self._encoded[key]
 
     def _chunk_positions(self, device: torch.device) -> Tensor:
         """(2, K) chunk of each class, and its place in there."""

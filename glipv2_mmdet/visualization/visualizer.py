@@ -154,7 +154,7 @@ def _outline(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int,
 
 def _as_numbers(values: Any) -> np.ndarray:
     values = getattr(values, 'tensor', values)
-    return (values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)).astype(np.float64)
+    return (values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)).astype(np.float64)
 
 
 def _as_bitmaps(masks: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ def outputs_and_gradients(
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     outputs = function(*leaves)
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    total = sum((out * torch.linspace(-1, 1.5, out.numel()).view_as(out)).sum() for out in outputs)
+    total = sum((out * torch.linspace(-1, 1.5, out.numel(), device=out.device).view_as(out)).sum() for out in outputs)
     gradients = torch.autograd.grad(total, [*leaves, *parameters])
     return [out.detach() for out in outputs], list(gradients)
 
