@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
 from glipv2_mmdet.export import runtime
@@ -40,13 +40,13 @@ IMAGE_TEXT_AXES = {**FIXED_PROMPT_AXES, 'token_ids': {1: 'tokens'}, 'token_mask'
 EXPORTER = {'dynamo': False} if 'dynamo' in signature(torch.onnx.export).parameters else {}
 
 
-def export_onnx(detector: GLIPv2, config: Config, folder: str | Path, names: Sequence[str] | None = None,
-                fixed: bool = False) -> Path:
+def export_onnx(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], folder: str | Path,
+                names: Sequence[str] | None = None, fixed: bool = False) -> Path:
     """Write ``detector.onnx``, with a mask head ``masks.onnx``, and the runner.
 
     Args:
         detector: with its weights.
-        config: it was built of; its test pipeline goes into the metadata.
+        pipeline: steps of its test pipeline; how it scales images goes into the metadata.
         folder: is made; files of an earlier export are replaced.
         names: class names that are folded in, see ``fixed``.
         fixed: fold a prompt in: ``names``, or the tuned prompt of the detector. Otherwise the model reads any prompt.
@@ -65,7 +65,7 @@ def export_onnx(detector: GLIPv2, config: Config, folder: str | Path, names: Seq
     folder = Path(folder)
     twin = exportable(detector)
     graph = FixedPromptGraph(twin, names) if fixed else ImageTextGraph(twin)
-    settings = read_settings(config, detector, graph.phrases if fixed else ())
+    settings = read_settings(pipeline, detector, graph.phrases if fixed else ())
     inputs = example_inputs(graph)
     folder.mkdir(parents=True, exist_ok=True)
     levels = [f'level_{number}' for number in range(len(settings.strides))]

@@ -1,9 +1,10 @@
-"""What a config says about everything outside the graph, collected for the runner."""
+"""What a model is run with outside the graph, collected for the runner from its parts and its test pipeline."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import ConfigDict
 
 from glipv2_mmdet.export.exportable import ExportError
 from glipv2_mmdet.export.runtime.settings import Settings
@@ -13,23 +14,23 @@ from glipv2_mmdet.version import __version__
 RESIZES = ('Resize', 'FixScaleResize')
 
 
-def read_settings(config: Config, detector: GLIPv2, phrases: Sequence[str] = ()) -> Settings:
+def read_settings(pipeline: Sequence[Mapping[str, Any]], detector: GLIPv2, phrases: Sequence[str] = ()) -> Settings:
     """Preprocessing, decoding and names of a model.
 
     Args:
-        config: of the model; its test pipeline says how images are scaled.
-        detector: built of it.
+        pipeline: steps of the test pipeline, which say how images are scaled.
+        detector: with its preprocessor and test settings.
         phrases: of a fixed prompt.
 
     Raises:
-        ExportError: the config asks for something that the runner does not do.
+        ExportError: they ask for something that the runner does not do.
     """
     test_cfg = detector.test_cfg
     nms = test_cfg.get('nms', {})
     if nms.get('type', 'nms') != 'nms' or nms.get('class_agnostic', False):
         raise ExportError(f'test_cfg.nms is {dict(nms)}. The runner has plain suppression per phrase: set '
                           "type='nms' without class_agnostic.")
-    resize, backend = _resize(config)
+    resize, backend = _resize(pipeline)
     preprocessor = detector.data_preprocessor
     # mmdet reads files in BGR order; the preprocessor turns that round or not
     order = 'rgb' if getattr(preprocessor, '_channel_conversion', False) else 'bgr'
@@ -53,22 +54,20 @@ def read_settings(config: Config, detector: GLIPv2, phrases: Sequence[str] = ())
         mask_threshold=float(test_cfg.get('mask_thr_binary', 0.5)))
 
 
-def _max_per_image(test_cfg: Config) -> int:
+def _max_per_image(test_cfg: ConfigDict) -> int:
     """The lower one of the limits of a prompt and of an image; there is one prompt."""
     limits = [limit for name in ('max_per_prompt', 'max_per_img') if (limit := test_cfg.get(name, -1)) >= 0]
     return min(limits, default=-1)
 
 
-def _resize(config: Config) -> tuple[tuple[int, int] | None, str]:
+def _resize(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, str]:
     """(longer, shorter) side and backend of the first scaling of the test pipeline."""
-    dataset = config.test_dataloader.dataset if 'test_dataloader' in config else {}
-    pipeline = dataset.get('pipeline', config.get('test_pipeline', []))
     for transform in pipeline:
         if transform['type'] not in RESIZES:
             continue
         scale, backend = transform.get('scale'), transform.get('backend', 'cv2')
-        if not transform.get('keep_ratio', False) or scale is None or transform.get('interpolation',
-                                                                                    'bilinear') != 'bilinear':
+        bilinear = transform.get('interpolation', 'bilinear') == 'bilinear'
+        if not (transform.get('keep_ratio', False) and bilinear and isinstance(scale, (tuple, list))):
             raise ExportError(f'The test pipeline scales images by {dict(transform)}. The runner scales with '
                               'keep_ratio=True, a scale of two sides and bilinear interpolation: change the config.')
         return (max(scale), min(scale)), backend

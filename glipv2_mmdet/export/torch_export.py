@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch.export import Dim, ExportedProgram
 
 from glipv2_mmdet.export.exportable import ExportError, exportable
@@ -20,13 +20,13 @@ from glipv2_mmdet.models.detectors import GLIPv2
 SETTINGS_FILE = f'{SETTINGS_KEY}.json'
 
 
-def export_program(detector: GLIPv2, config: Config, path: str | Path, image_size: Sequence[int],
+def export_program(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], path: str | Path, image_size: Sequence[int],
                    names: Sequence[str] | None = None, fixed: bool = False) -> Path:
     """Write a ``.pt2`` file that ``torch.export.load`` reads, without this package.
 
     Args:
         detector: with its weights.
-        config: it was built of.
+        pipeline: steps of its test pipeline.
         path: of the file.
         image_size: (H, W) of the network input, padding included.
         names: see :func:`~glipv2_mmdet.export.onnx_export.export_onnx`.
@@ -37,7 +37,7 @@ def export_program(detector: GLIPv2, config: Config, path: str | Path, image_siz
     """
     twin = exportable(detector)
     graph = FixedPromptGraph(twin, names) if fixed else ImageTextGraph(twin)
-    settings = read_settings(config, detector, graph.phrases if fixed else ())
+    settings = read_settings(pipeline, detector, graph.phrases if fixed else ())
     if len(image_size) != 2 or any(side <= 0 or side % settings.pad_divisor for side in image_size):
         raise ExportError(f'image_size is {tuple(image_size)}. Expected height and width of the network input, both '
                           f'multiples of {settings.pad_divisor}.')
