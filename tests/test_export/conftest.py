@@ -30,9 +30,10 @@ def detector() -> GLIPv2:
     pytest.importorskip('onnx', reason='needs the extra "export": pip install "glipv2_mmdet[export]"')
     pytest.importorskip('onnxruntime', reason='needs the extra "export": pip install "glipv2_mmdet[export]"')
     detector = build_mask_detector(score_thr=0.0, max_per_img=40)
-    for parameter in (detector.bbox_head.bias_lang, detector.mask_head.bias_lang):
-        torch.nn.init.normal_(parameter, std=0.3)
-    torch.nn.init.zeros_(detector.bbox_head.bias0)  # scores around a half
+    # scores around a half, and masks with pixels on both sides of it
+    torch.nn.init.normal_(detector.bbox_head.bias_lang, std=0.3)
+    torch.nn.init.zeros_(detector.bbox_head.bias0)
+    torch.nn.init.normal_(detector.mask_head.text_projection.weight, std=30)
     detector.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
     return detector
 
