@@ -31,7 +31,6 @@ INSTALL_REQUIRES = [
     'safetensors',
     'tqdm',
     'ijson',
-    'pyyaml',
     'packaging',
 ]
 EXTRAS_REQUIRE = {
@@ -43,11 +42,12 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx', 'onnxruntime'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
+    'export': ['onnx>=1.15', 'onnxruntime>=1.16'],
 }
 
 
@@ -117,6 +117,7 @@ setup(
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['text/bert_base_uncased_vocab.txt']},
+    entry_points={'console_scripts': ['glipv2=glipv2_mmdet.cli:main']},
     python_requires='>=3.10',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -139,7 +139,7 @@ class BiAttention(nn.Module):
     def _read_image(self, scores: Tensor, image: Tensor, heads: slice) -> Tensor:
         """What each word takes from the image positions, per head: (B, N, T, D)."""
         weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
-        read = torch.matmul(weights.flatten(1, 2), image).view(*weights.shape[:3], -1)  # (B, N, T, C)
+        read = torch.matmul(weights.flatten(1, 2), image).unflatten(1, (weights.shape[1], -1))  # (B, N, T, C)
         value_weight = self._per_head(self.image_value.weight)[heads]  # (N, D, C)
         value_bias = self._per_head(self.image_value.bias)[heads].unsqueeze(1)  # (N, 1, D)
         if self.training and self.dropout > 0:
