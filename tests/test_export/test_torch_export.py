@@ -27,7 +27,7 @@ def test_a_fixed_prompt_comes_back_equal(detector, tmp_path):
         found = program.module()(image)
     for first, second in zip(found, expected, strict=True):
         torch.testing.assert_close(first, second)
-    with pytest.raises(AssertionError, match='shape'):
+    with pytest.raises(AssertionError, match='size'):
         program.module()(torch.randn(1, 3, 96, 96))
 
 
