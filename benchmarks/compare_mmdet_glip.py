@@ -99,7 +99,8 @@ def main() -> int:
 
 
 def start_side(name: str, args: argparse.Namespace, weights: Path) -> Side:
-    return Side(name, Path(sys.executable) if name == 'ours' else args.peer_python, weights, args.threads)
+    python = Path(sys.executable) if name == 'ours' else args.peer_python
+    return Side(name, python, weights, args.threads, name in args.checkpointing)
 
 
 def check(cases: list[str], start: partial, folder: Path) -> Iterator[tuple[str, Agreement]]:
@@ -172,6 +173,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--peer-python', type=Path, default=ROOT / '.venv-peer/bin/python',
                         help='interpreter of the environment of benchmarks/peer/make_env.sh')
+    parser.add_argument('--checkpointing', nargs='+', choices=SIDES, default=[], metavar='SIDE',
+                        help='sides that compute inner activations of the fusion again in the backward pass: leaner '
+                        "and slower. mmdet's fine-tuning configs do")
     parser.add_argument('--profile', action='store_true', help='where our time goes, instead of the race')
     args = parser.parse_args()
     if not args.peer_python.exists():

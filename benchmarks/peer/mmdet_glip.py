@@ -24,13 +24,18 @@ VOCABULARY = ROOT / 'glipv2_mmdet/text/bert_base_uncased_vocab.txt'
 CONFIG = 'glip/glip_atss_swin-t_c_fpn_dyhead_16xb2_ms-2x_funtune_coco.py'
 
 
-def build() -> nn.Module:
-    """mmdet's GLIP-T with random weights."""
+def build(checkpointing: bool) -> nn.Module:
+    """mmdet's GLIP-T with random weights.
+
+    Args:
+        checkpointing: of the fusion layers, as the fine-tuning config has it: leaner and slower.
+    """
     register_all_modules(init_default_scope=True)
     MMLogger.get_current_instance().setLevel('ERROR')
     _build_bert_from_numbers()
     config = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs' / CONFIG).model
     config.neck.type = 'FPN'  # fine-tuning drops blocks of the pyramid at random, pre-training does not
+    config.bbox_head.use_checkpoint = checkpointing
     return MODELS.build(config)
 
 

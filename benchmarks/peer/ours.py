@@ -17,10 +17,15 @@ from glipv2_mmdet.checkpoints import load_weights, to_ours
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/glipv2/glip_t_c.py'
 
 
-def build() -> nn.Module:
-    """GLIP-T in our form, with random weights."""
+def build(checkpointing: bool) -> nn.Module:
+    """GLIP-T in our form, with random weights.
+
+    Args:
+        checkpointing: of the fusion neck: leaner and slower.
+    """
     register_all_modules(init_default_scope=True)
     config = Config.fromfile(CONFIG).model
+    config.fusion.grad_checkpointing = checkpointing
     config.test_cfg.max_per_prompt = 100  # the peer cuts per prompt only
     return MODELS.build(config)
 

@@ -25,18 +25,20 @@ class Side:
         python: interpreter of its environment.
         weights: file that both sides load; the peer's process writes it where it is missing.
         threads: of torch.
+        checkpointing: compute inner activations of the fusion again in the backward pass.
 
     Raises:
         SideError: the process could not be started, or ended early; what it said is above.
     """
 
-    def __init__(self, name: str, python: Path, weights: Path, threads: int) -> None:
+    def __init__(self, name: str, python: Path, weights: Path, threads: int,
+                 checkpointing: bool = False) -> None:
         self.name = name
         # what stands in the environment of the caller belongs to one of the two sides at most
         environment = {key: value for key, value in os.environ.items()
                        if key not in ('PYTHONPATH', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS')}
         command = [str(python), '-W', 'ignore', str(ROOT / 'benchmarks/peer/worker.py'), name, str(weights),
-                   '--threads', str(threads)]
+                   '--threads', str(threads), *(['--checkpointing'] if checkpointing else [])]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.baseline_mb: float = self._answer()['baseline_mb']

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument('side', choices=['ours', 'peer'])
     parser.add_argument('weights', type=Path)
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--checkpointing', action='store_true')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.side == 'ours':
@@ -45,7 +46,7 @@ def main() -> None:
     else:
         from benchmarks.peer import mmdet_glip as side
     baseline = peak_mb()
-    model = side.build()
+    model = side.build(args.checkpointing)
     if not args.weights.exists():
         torch.save(side.seeded_weights(model), args.weights)
     side.load(model, torch.load(args.weights, mmap=True))
@@ -68,7 +69,8 @@ class Runner:
     def check(self, case: str, small: bool, out: str) -> dict:
         """Write what the model makes of a case: detections, or losses without dropout; untimed."""
         chosen = self._ready(case, small)
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         with torch.no_grad():
             inputs, samples = chosen.images(), chosen.samples()
             results = (self.model.loss(inputs, samples) if chosen.training
@@ -104,7 +106,8 @@ class Runner:
     def _prepared(self, case: Case) -> Callable[[], None]:
         """What is timed, with everything around it done."""
         inputs, samples = case.images(), case.samples()
-        self.model.train(case.training)
+        if self.model.training != case.training:
+            self.model.train(case.training)
         if not case.training:
             return partial(self._predict, inputs, samples)
         if self.optimizer is None:
