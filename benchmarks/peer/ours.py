@@ -26,7 +26,8 @@ def build(checkpointing: bool) -> nn.Module:
     register_all_modules(init_default_scope=True)
     config = Config.fromfile(CONFIG).model
     config.fusion.grad_checkpointing = checkpointing
-    config.test_cfg.max_per_prompt = 100  # the peer cuts per prompt only
+    # the peer cuts per prompt only
+    config.test_cfg.max_per_prompt, config.test_cfg.max_per_img = config.test_cfg.max_per_img, -1
     return MODELS.build(config)
 
 

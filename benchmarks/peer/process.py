@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+EQUAL_SCORE = 1e-4
 
 
 class SideError(RuntimeError):
@@ -70,22 +71,35 @@ class Agreement:
 
     Args:
         max_rel_diff: largest difference over the largest value, of any of the results.
-        unmatched: detections that the other side has nothing like.
+        unmatched: detections that the other side has nothing like, except where a prompt's list of the best was cut
+            between two of equal score.
     """
     max_rel_diff: float
     unmatched: int = 0
 
 
-def compare_results(ours: Path, peer: Path) -> Agreement:
-    """Results of two ``check`` requests: losses, or detections in any order."""
+def compare_results(ours: Path, peer: Path, prompt_size: int = -1) -> Agreement:
+    """Results of two ``check`` requests: losses, or detections in any order.
+
+    Args:
+        ours: file of our side.
+        peer: file of the other.
+        prompt_size: names per prompt; -1 for a single prompt.
+    """
     with np.load(ours) as ours_file, np.load(peer) as peer_file:
         ours_values, peer_values = dict(ours_file), dict(peer_file)
     if 'boxes' not in peer_values:
         return Agreement(max(relative(ours_values[name], value) for name, value in peer_values.items()))
-    pairs, unmatched = match(ours_values, peer_values)
-    if not len(pairs):
+    rows, columns = match(ours_values, peer_values)
+    unmatched = 0
+    for found, partners in ((ours_values, rows), (peer_values, columns)):
+        alone = np.ones(len(found['scores']), dtype=bool)
+        alone[partners] = False
+        if len(ours_values['scores']) == len(peer_values['scores']):
+            alone &= ~at_the_cut(found, prompt_size)
+        unmatched += int(alone.sum())
+    if not len(rows):
         return Agreement(0.0, unmatched)
-    rows, columns = pairs.T
     return Agreement(max(relative(ours_values[name][rows], peer_values[name][columns]) for name in ('boxes', 'scores')),
                      unmatched)
 
@@ -95,18 +109,26 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(got - want).max() / np.abs(want).max())
 
 
-def match(ours: dict[str, np.ndarray], peer: dict[str, np.ndarray], pixels: float = 0.5) -> tuple[np.ndarray, int]:
-    """Pairs (P, 2) of one detection of each side, and how many detections have no partner.
+def at_the_cut(found: dict[str, np.ndarray], prompt_size: int) -> np.ndarray:
+    """(N,) whether a detection has the lowest score of its prompt, or one that equals it but for rounding."""
+    prompts = found['labels'] // prompt_size if prompt_size > 0 else np.zeros_like(found['labels'])
+    lowest = np.array([found['scores'][prompts == prompt].min() for prompt in prompts])
+    return found['scores'] - lowest <= EQUAL_SCORE
+
+
+def match(ours: dict[str, np.ndarray], peer: dict[str, np.ndarray], pixels: float = 0.5) -> tuple[list[int], list[int]]:
+    """Pairs of detections, as the places in both sides' lists.
 
     Partners have the same label and sides at most ``pixels`` apart; in the order of both sides' lists scores that are
     equal but for rounding may have changed places.
     """
-    pairs, free = [], np.ones(len(ours['boxes']), dtype=bool)
+    rows, columns, free = [], [], np.ones(len(ours['boxes']), dtype=bool)
     for column, (box, label) in enumerate(zip(peer['boxes'], peer['labels'], strict=True)):
         distance = np.abs(ours['boxes'] - box).max(axis=1)
         distance[(ours['labels'] != label) | ~free] = np.inf
         row = int(distance.argmin()) if len(distance) else 0
         if len(distance) and distance[row] <= pixels:
-            pairs.append((row, column))
+            rows.append(row)
+            columns.append(column)
             free[row] = False
-    return np.array(pairs, dtype=int).reshape(-1, 2), len(free) + len(peer['boxes']) - 2 * len(pairs)
+    return rows, columns

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import compare_mmdet_glip
 from benchmarks.compare_mmdet_glip import Race, check
-from benchmarks.peer.cases import CASES
+from benchmarks.peer.cases import CASES, CHUNK_SIZE
 from benchmarks.peer.process import Agreement, Side, SideError, compare_results
 
 
@@ -25,7 +25,7 @@ def written(tmp_path):
 
 DETECTIONS = dict(
     boxes=np.array([[0, 0, 10, 10], [5, 5, 50, 40], [0, 0, 10, 10]], dtype=np.float32),
-    scores=np.array([0.9, 0.8, 0.8], dtype=np.float32), labels=np.array([0, 1, 1]))
+    scores=np.array([0.9, 0.8, 0.85], dtype=np.float32), labels=np.array([0, 1, 1]))
 
 
 def test_detections_are_equal_in_any_order(written):
@@ -38,13 +38,23 @@ def test_detections_are_equal_in_any_order(written):
 
 @pytest.mark.parametrize('change, unmatched', [
     (dict(labels=np.array([0, 1, 0])), 2),  # the same box under another name
-    (dict(boxes=DETECTIONS['boxes'] + np.array([[0], [3], [0]])), 2),
+    (dict(boxes=DETECTIONS['boxes'] + np.array([[3], [0], [0]])), 2),
     ({name: values[:2] for name, values in DETECTIONS.items()}, 1),
     ({name: values[:0] for name, values in DETECTIONS.items()}, 3),
 ])
 def test_other_detections_are_counted(written, change, unmatched):
     found = compare_results(written('ours', **{**DETECTIONS, **change}), written('peer', **DETECTIONS))
     assert found.unmatched == unmatched
+
+
+def test_a_list_cut_between_equal_scores_is_no_difference(written):
+    """Two prompts of one name each; the lowest of the second is another box of the same score."""
+    ours = {**DETECTIONS, 'boxes': DETECTIONS['boxes'] + np.array([[0], [9], [0]])}
+    files = written('ours', **ours), written('peer', **DETECTIONS)
+    assert compare_results(*files, prompt_size=1).unmatched == 0
+    ours = {**DETECTIONS, 'boxes': DETECTIONS['boxes'] + np.array([[0], [0], [9]])}
+    files = written('ours', **ours), written('peer', **DETECTIONS)
+    assert compare_results(*files, prompt_size=1).unmatched == 2
 
 
 def test_one_detection_is_no_partner_of_two(written):
@@ -82,7 +92,7 @@ def test_prompts_are_what_the_names_say():
     assert len(texts['infer-480x640-coco']) == 80 and len(texts['infer-480x640-lvis']) == 1203
     caption = CASES['infer-480x640-words'].samples()[0]
     assert [caption.text[begin:end] for [[begin, end]] in caption.tokens_positive] == ['cats', 'remote']
-    assert set(compare_mmdet_glip.CASES) == set(CASES)
+    assert set(compare_mmdet_glip.CASES) == set(CASES) and compare_mmdet_glip.CHUNK_SIZE == CHUNK_SIZE
 
 
 class FakeSide:
