@@ -31,6 +31,7 @@ def test_batched_equals_single(encoder):
 
 @torch.no_grad()
 def test_each_distinct_text_is_encoded_once(encoder, monkeypatch):
+    encoder.cache.clear()  # of what other tests have encoded
     forward, rows = encoder.model.forward, []
     monkeypatch.setattr(
         encoder.model, 'forward', lambda **kwargs: rows.append(len(kwargs['input_ids'])) or forward(**kwargs)

@@ -1,4 +1,4 @@
-"""Both kernels of the modulated deformable convolution against the definition, and which one is taken."""
+"""All forms of the modulated deformable convolution against the definition, and which one is taken."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def random_inputs(height: int, width: int, stride: int, offset_size: float = 2.0
 
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('size', [(5, 6), (1, 1), (1, 4), (3, 1)])
-def test_both_kernels_equal_the_definition(size, stride):
+def test_all_forms_equal_the_definition(size, stride):
     inputs = random_inputs(*size, stride)
     plain = outputs_and_gradients(lambda *x: plain_deform_conv(*x, stride), inputs)
-    for kernel in (deform_conv._grid_deform_conv, torchvision_kernel):
+    for kernel in (deform_conv._row_deform_conv, deform_conv._grid_deform_conv, torchvision_kernel):
         assert_same(outputs_and_gradients(lambda *x, kernel=kernel: kernel(*x, stride), inputs), plain, 2e-5)
 
 
@@ -62,11 +62,39 @@ def test_no_bias():
     assert torch.equal(modulated_deform_conv(x, offset, mask, weight, None), with_zero)
 
 
-def test_kernel_follows_the_device(monkeypatch):
-    monkeypatch.setattr(deform_conv, '_grid_deform_conv', lambda *args: 'grid')
+def test_form_follows_the_device_and_tracing(monkeypatch):
+    for name in ('row', 'grid'):
+        monkeypatch.setattr(deform_conv, f'_{name}_deform_conv', lambda *args, name=name: name)
     monkeypatch.setattr(deform_conv, 'deform_conv2d', lambda *args, **kwargs: 'torchvision')
     inputs = random_inputs(4, 5, 1)
-    assert modulated_deform_conv(*inputs) == 'grid'
+    assert modulated_deform_conv(*inputs) == 'row'
     with torch.no_grad():
-        assert modulated_deform_conv(*inputs) == 'grid'
+        assert modulated_deform_conv(*inputs) == 'row'
     assert modulated_deform_conv(*(tensor.to('meta') for tensor in inputs)) == 'torchvision'
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    assert modulated_deform_conv(*inputs) == 'grid'
+
+
+def test_memory_format_changes_nothing():
+    inputs = random_inputs(5, 6, 1)
+    plain = modulated_deform_conv(*inputs)
+    last = modulated_deform_conv(*(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+                                   for x in inputs))
+    torch.testing.assert_close(last, plain, rtol=0, atol=1e-5)
+    assert plain.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('offset', [1e30, -1e30])
+def test_positions_far_outside_count_as_zero(offset):
+    x, _, mask, weight, bias = random_inputs(4, 5, 1)
+    out = modulated_deform_conv(x, torch.full((2, 18, 4, 5), offset), mask, weight, bias)
+    assert torch.equal(out, bias.view(1, -1, 1, 1).expand_as(out))
+
+
+def test_half_precision_maps_are_sampled_in_single_precision():
+    x, offset, mask, weight, bias = random_inputs(5, 6, 1)
+    halves = [tensor.bfloat16() for tensor in (x, offset, mask, weight, bias)]
+    out = modulated_deform_conv(*halves)
+    assert out.dtype == torch.bfloat16
+    expected = modulated_deform_conv(*(tensor.float() for tensor in halves))
+    torch.testing.assert_close(out.float(), expected, rtol=0.02, atol=0.1)

@@ -90,3 +90,17 @@ def test_dynamic_relu_starts_between_its_two_lines():
         # the order is slope 1, offset 1, slope 2, offset 2
         activation.expand.bias.copy_(torch.tensor([3.0, 0.0, 0.0, -3.0]).repeat_interleave(4))
         torch.testing.assert_close(activation(x), torch.maximum(2 * x, torch.full_like(x, -0.5)))
+
+
+def test_loaded_weights_stay_in_the_order_taps_are_sampled_in(block):
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in block.state_dict().items()}
+    block.load_state_dict(state)
+    for part in (block.coarser, block.same, block.finer):
+        assert part.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(block.same.conv.weight, state['same.conv.weight'])
+
+
+def test_maps_leave_channels_last(block, levels):
+    with torch.no_grad():
+        for level in block(levels)[:3]:
+            assert level.is_contiguous(memory_format=torch.channels_last)

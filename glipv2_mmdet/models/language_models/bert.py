@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from glipv2_mmdet.models.language_models.left_to_right import bert_layer, run_left_to_right, step_layers
+from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
 from glipv2_mmdet.models.language_models.scratch_init import init_from_scratch
 from glipv2_mmdet.structures import KeyValues, TextFeatures
@@ -47,6 +48,7 @@ class BertTextEncoder(BaseModule):
         bert_config = read_config(BertConfig, config, 'BERT')
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
         check_vocab_size(self.tokenizer, bert_config)
+        self.cache = PromptCache()
         self.num_embedded_layers = num_embedded_layers
         self.from_scratch = from_scratch
         self.model = BertModel(bert_config, add_pooling_layer=False)
@@ -99,9 +101,12 @@ class BertTextEncoder(BaseModule):
             hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
     def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
-        """Tokenise and encode; each distinct text passes through the encoder once."""
+        """Tokenise and encode; each distinct text once, and at inference not again (:class:`PromptCache`).
+
+        Captions, which are read left to right, differ from image to image and are not kept.
+        """
         return encode_distinct(
-            partial(self, causal=causal), self.tokenizer, prompts, self.word_embeddings.device)
+            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache)
 
     def step(self, token_ids: Tensor, position: int,
              past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:

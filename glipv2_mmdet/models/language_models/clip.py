@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from glipv2_mmdet.models.language_models.left_to_right import clip_layer, run_left_to_right, step_layers
+from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
 from glipv2_mmdet.structures import KeyValues, TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
@@ -55,6 +56,7 @@ class CLIPTextEncoder(BaseModule):
                 f'The text encoder has {clip_config.max_position_embeddings} positions, prompts may have {max_tokens} '
                 'tokens. Leave config.max_position_embeddings out (the converter stretches a shorter table), or lower '
                 'max_tokens.')
+        self.cache = PromptCache()
         self._grad_checkpointing = grad_checkpointing
         model = CLIPTextModel(clip_config)
         if grad_checkpointing:
@@ -93,9 +95,12 @@ class CLIPTextEncoder(BaseModule):
             hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
     def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
-        """Tokenise and encode; each distinct text passes through the encoder once."""
+        """Tokenise and encode; each distinct text once, and at inference not again (:class:`PromptCache`).
+
+        Captions, which are read left to right, differ from image to image and are not kept.
+        """
         return encode_distinct(
-            partial(self, causal=causal), self.tokenizer, prompts, self.word_embeddings.device)
+            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache)
 
     def step(self, token_ids: Tensor, position: int,
              past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:

@@ -6,20 +6,35 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 from transformers import PretrainedConfig
 
+from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 Config = TypeVar('Config', bound=PretrainedConfig)
 
 
-def encode_distinct(encoder: Callable[[TokenBatch], TextFeatures], tokenizer: PromptTokenizer,
-                    prompts: Sequence[Prompt], device: torch.device) -> TextFeatures:
-    """Tokenise and encode B prompts; each distinct text passes through ``encoder`` once."""
+def encode_distinct(encoder: nn.Module, run: Callable[[TokenBatch], TextFeatures], prompts: Sequence[Prompt],
+                    device: torch.device, cache: PromptCache | None = None) -> TextFeatures:
+    """Tokenise and encode B prompts; each distinct text is encoded once, and not at all where it is in the cache.
+
+    Args:
+        encoder: has the ``tokenizer``; its weights are what a cached prompt was encoded with.
+        run: encodes a batch of tokens.
+        prompts: in any number and order.
+        device: of the encoder.
+        cache: None to encode in any case.
+    """
     distinct = list(dict.fromkeys(prompt.text for prompt in prompts))
     first = {prompt.text: prompt for prompt in reversed(prompts)}
-    text = encoder(tokenizer.collate([tokenizer(first[text]) for text in distinct]).to(device))
+    tokenizer: PromptTokenizer = encoder.tokenizer
+
+    def encode(texts: Sequence[str]) -> TextFeatures:
+        return run(tokenizer.collate([tokenizer(first[text]) for text in texts]).to(device))
+
+    text = encode(distinct) if cache is None else cache.encode(encoder, distinct, encode)
     if len(distinct) == len(prompts):
         return text
     return text.select([distinct.index(prompt.text) for prompt in prompts])

@@ -1,8 +1,9 @@
 """Modulated deformable 3x3 convolution: the sampling step of a dynamic convolution block.
 
-Two kernels compute the same function (they agree to float rounding): torchvision's, and one made of
-``grid_sample`` and a matrix product. On a CPU the grid form was the faster one at every size tried, with gradients
-by several times; other devices get torchvision's kernel, the two were not compared there.
+Three forms compute the same function (they agree to float rounding). On a CPU every sampled position is a weighted sum
+of four pixels, each a row of C numbers side by side, which is what ``embedding_bag`` adds up; its result then goes
+through one matrix product. docs/speed.md has the figures. Other devices get torchvision's kernel, with which the CPU
+form was not compared there. What is traced or exported on a CPU gets a form of ``grid_sample``, which exporters know.
 
 Source: Deformable ConvNets v2 (Zhu et al., 2019), equation 1.
 """
@@ -35,13 +36,58 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
         (B, O, H', W').
     """
     if x.device.type == 'cpu':
-        return _grid_deform_conv(x, offset, mask, weight, bias, stride)
+        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return (_grid_deform_conv if exporting else _row_deform_conv)(x, offset, mask, weight, bias, stride)
     return deform_conv2d(x, offset, weight, bias, stride=stride, padding=1, mask=mask)
+
+
+def _row_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+                     stride: int) -> Tensor:
+    """The same as sums of pixel rows and one matrix product; nothing is moved where ``x`` is stored channels last.
+
+    Positions and sums are in float32 at least.
+    """
+    batch, channels, height, width = x.shape
+    out_height, out_width = offset.shape[-2:]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    shift = offset.to(dtype).permute(0, 2, 3, 1).unflatten(-1, (NUM_TAPS, 2))  # (B, H', W', 9, 2)
+    position = shift + _tap_positions(out_height, out_width, stride, dtype)
+    rows, row_weights = _neighbours(position[..., 0], height)  # (B, H', W', 9, 2)
+    columns, column_weights = _neighbours(position[..., 1], width)
+    first_pixels = torch.arange(0, batch * height * width, height * width).view(-1, 1, 1, 1, 1)
+    pixels = (first_pixels + rows * width).unsqueeze(-1) + columns.unsqueeze(-2)  # (B, H', W', 9, 2, 2)
+    row_weights = row_weights * mask.permute(0, 2, 3, 1).unsqueeze(-1)
+    weights = row_weights.unsqueeze(-1) * column_weights.unsqueeze(-2)
+    taps = F.embedding_bag(
+        pixels.view(-1, 4), x.permute(0, 2, 3, 1).reshape(-1, channels).to(dtype), mode='sum',
+        per_sample_weights=weights.view(-1, 4)).view(batch, out_height, out_width, NUM_TAPS * channels)
+    kernel = weight.permute(0, 2, 3, 1).flatten(1)  # (O, 9 * C)
+    return F.linear(taps.to(weight.dtype), kernel, bias).permute(0, 3, 1, 2)
+
+
+def _tap_positions(out_height: int, out_width: int, stride: int, dtype: torch.dtype) -> Tensor:
+    """Where the taps look before they are moved: (H', W', 9, 2), y before x."""
+    row, column, tap_row, tap_column = torch.meshgrid(
+        torch.arange(out_height) * stride, torch.arange(out_width) * stride, torch.arange(KERNEL_SIZE) - 1,
+        torch.arange(KERNEL_SIZE) - 1, indexing='ij')
+    return torch.stack((row + tap_row, column + tap_column), dim=-1).flatten(2, 3).to(dtype)
+
+
+def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Along one axis the two pixels around each position and how much each counts, both (..., 2).
+
+    A pixel outside the map counts as zero, and its index is replaced by one that exists.
+    """
+    low = position.detach().floor()
+    fraction = position - low
+    pixels = torch.stack((low, low + 1), dim=-1).long()
+    inside = (pixels >= 0) & (pixels < size)
+    return pixels.clamp(0, size - 1), torch.stack((1 - fraction, fraction), dim=-1) * inside
 
 
 def _grid_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
                       stride: int) -> Tensor:
-    """The same as nine bilinear look-ups and one matrix product."""
+    """The same as nine bilinear look-ups and one matrix product, of operations that exporters know."""
     batch, channels, height, width = x.shape
     out_height, out_width = offset.shape[-2:]
     grid = _sampling_grid(offset, height, width, stride)

@@ -56,8 +56,12 @@ class DynamicConvBlock(nn.Module):
             coarse = self.coarser(
                 levels[i + 1], read_as_size(offset, coarse_size), read_as_size(mask, coarse_size))
             views.append(F.interpolate(coarse, size=size, mode='bilinear', align_corners=True))
-        mixed = sum(view * self._scale_weight(view) for view in views)
-        return mixed / len(views)
+        # one pass over the map per view
+        weights = [self._scale_weight(view) / len(views) for view in views]
+        mixed = views[0] * weights[0]
+        for view, weight in zip(views[1:], weights[1:], strict=True):
+            mixed = torch.addcmul(mixed, view, weight)
+        return mixed
 
     def _scale_weight(self, view: Tensor) -> Tensor:
         """(B, 1, 1, 1) in [0, 1]: how much this view counts. The average sees image padding too."""
@@ -77,6 +81,8 @@ class DeformConvNorm(nn.Module):
         super().__init__()
         # holds weight and bias; the sampling positions come from outside
         self.conv = nn.Conv2d(channels, channels, 3, stride=stride, padding=1)
+        # the order in which taps are sampled on a CPU; otherwise each call would sort 2 MB of weights
+        self.conv.to(memory_format=torch.channels_last)
         self.norm = nn.GroupNorm(num_groups, channels)
         nn.init.normal_(self.conv.weight, std=0.01)
         nn.init.zeros_(self.conv.bias)
@@ -104,7 +110,8 @@ class DynamicReLU(nn.Module):
         """(B, C, H, W) to the same; the average sees image padding too."""
         theta = F.hardsigmoid(self.expand(F.relu(self.reduce(x.mean(dim=(2, 3))))))
         slope_1, offset_1, slope_2, offset_2 = (theta - 0.5)[:, :, None, None].chunk(4, dim=1)
-        return torch.maximum(x * (2 * slope_1 + 1) + offset_1, x * (2 * slope_2) + offset_2)
+        return torch.maximum(
+            torch.addcmul(offset_1, x, 2 * slope_1 + 1), torch.addcmul(offset_2, x, 2 * slope_2))
 
 
 def read_as_size(steering: Tensor, size: Sequence[int]) -> Tensor:
