@@ -1,10 +1,20 @@
-# Grounded questions at laptop scale: an answer, boxes for the question's phrases, boxes for what the answer is about:
+# Grounded questions at laptop scale: an answer, boxes for the question's phrases, boxes for what the answer is about.
+# From the model that answers without boxes:
 #   python tools/dataset_converters/ground_shapes_questions.py data/shapes
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_grounded_vqa.py 2
 _base_ = './glipv2_nano_shapes_vqa.py'
 
-model = dict(vqa_head=dict(grounded=True), frozen_parts=())
-optim_wrapper = dict(optimizer=dict(lr=_base_.base_lr))
+load_from = f'work_dirs/glipv2_nano_shapes_vqa/iter_{_base_.max_iters}.pth'
+model = dict(vqa_head=dict(grounded=True), frozen_parts=('backbone', ))
+
+max_iters = 600
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters, T_max=max_iters - 50, eta_min_ratio=0.02),
+]
+default_hooks = dict(checkpoint=dict(interval=max_iters))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

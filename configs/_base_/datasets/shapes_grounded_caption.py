@@ -25,3 +25,9 @@ train_dataloader = dict(
                 data_prefix=dict(img='images/train/'),
                 pipeline=_base_.train_pipeline),
         ]))
+# beside what the captions say, where: R@k of the phrases that references of the scene have, too
+val_evaluator = [
+    *_base_.val_evaluator,
+    dict(type='GeneratedPhraseRecall', ann_file=_base_.data_root + 'annotations/grounding_val.jsonl'),
+]
+test_evaluator = val_evaluator
