@@ -42,11 +42,13 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis',
+              'supervision'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
+    'supervision': ['supervision'],
 }
 
 
