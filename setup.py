@@ -42,12 +42,14 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx', 'onnxruntime'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx', 'onnxruntime',
+              'supervision'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
     'export': ['onnx>=1.15', 'onnxruntime>=1.16'],
+    'supervision': ['supervision'],
 }
 
 
