@@ -104,13 +104,19 @@ def test_takes_any_number_of_levels(num_levels):
 
 def test_gradient_checkpointing_changes_no_gradient():
     gradients = []
-    for grad_checkpointing in (False, True):
+    for grad_checkpointing in (False, True, 'attention'):
         neck = build(grad_checkpointing=grad_checkpointing)
         fused = neck(pyramid(), text_features((6, 4)))
         loss = sum(level.square().sum() for level in fused.levels) + fused.words.square().sum()
         gradients.append(torch.autograd.grad(loss, list(neck.parameters())))
-    for plain, checkpointed in zip(*gradients, strict=True):
-        torch.testing.assert_close(checkpointed, plain)
+    for plain, *checkpointed in zip(*gradients, strict=True):
+        for gradient in checkpointed:
+            torch.testing.assert_close(gradient, plain)
+
+
+def test_an_unknown_kind_of_checkpointing_is_an_error():
+    with pytest.raises(ValueError, match="True, False or 'attention'"):
+        build(grad_checkpointing='blocks')
 
 
 def test_layer_scales_start_at_one_over_the_number_of_blocks():

@@ -9,6 +9,7 @@ A text that is read left to right (captions) is looked at by nobody but itself: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from mmdet.registry import MODELS
@@ -37,7 +38,9 @@ class VLFusionDyHead(BaseModule):
         text_ffn_channels: inner width of the text layers; 4 x ``text_channels`` by default.
         dropout: of both attentions, in training.
         num_groups: groups of the GroupNorms in the dynamic convolutions.
-        grad_checkpointing: trade computing time for memory in training.
+        grad_checkpointing: trade computing time for memory in training. True computes whole blocks again in the backward
+            pass; ``'attention'`` only the attention between positions and words, whose maps grow with their product:
+            with long prompts most of the memory, for little time.
         text_layer: ``'bert'`` (post-LayerNorm) or ``'clip'`` (pre-LayerNorm), the type of the text encoder.
         init_cfg: as in mmengine.
     """
@@ -45,8 +48,10 @@ class VLFusionDyHead(BaseModule):
     def __init__(self, num_blocks: int = 6, channels: int = 256, text_channels: int = 768, early_fusion: bool = True,
                  attention_channels: int = 2048, attention_heads: int = 8, text_heads: int = 12,
                  text_ffn_channels: int | None = None, dropout: float = 0.1, num_groups: int = 16,
-                 grad_checkpointing: bool = False, text_layer: str = 'bert', init_cfg: dict | None = None) -> None:
+                 grad_checkpointing: bool | str = False, text_layer: str = 'bert', init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        if grad_checkpointing not in (False, True, 'attention'):
+            raise ValueError(f"grad_checkpointing is {grad_checkpointing!r}. Expected True, False or 'attention'.")
         self.early_fusion = early_fusion
         self.grad_checkpointing = grad_checkpointing
         blocks = []
@@ -139,16 +144,18 @@ class VLFusionDyHead(BaseModule):
 
     def _saving(self, run: Callable, *args: object) -> object:
         """``run(*args)``, with its inner activations computed again in the backward pass where that is asked for."""
-        if self.grad_checkpointing and torch.is_grad_enabled():
+        if self.grad_checkpointing is True and torch.is_grad_enabled():
             return checkpoint(run, *args, use_reentrant=False)
         return run(*args)
 
-    @staticmethod
-    def _run(block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
+    def _run(self, block: nn.ModuleDict, hidden: Tensor, text: TextFeatures, *levels: Tensor) -> tuple[Tensor, ...]:
         """One block; plain tensors in and out, so that it can be checkpointed."""
         if 'attention' in block:
             mask = text.padding_aware_mask
-            image, hidden = block['attention'](join_levels(levels), hidden, mask)
+            exchange = block['attention']
+            if self.grad_checkpointing == 'attention' and torch.is_grad_enabled():
+                exchange = partial(checkpoint, exchange, use_reentrant=False)
+            image, hidden = exchange(join_levels(levels), hidden, mask)
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
         return hidden, *block['dynamic_conv'](levels)
