@@ -31,7 +31,6 @@ INSTALL_REQUIRES = [
     'safetensors',
     'tqdm',
     'ijson',
-    'pyyaml',
     'packaging',
 ]
 EXTRAS_REQUIRE = {
@@ -117,6 +116,7 @@ setup(
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['text/bert_base_uncased_vocab.txt']},
+    entry_points={'console_scripts': ['glipv2=glipv2_mmdet.cli:main']},
     python_requires='>=3.10',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

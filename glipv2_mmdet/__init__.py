@@ -12,5 +12,6 @@ apply_compat()
 
 # these import mmdet's models, so they come after the repair above
 from . import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
+from .apis import GLIPv2Inferencer  # noqa: E402
 
-__all__ = ['__version__']
+__all__ = ['GLIPv2Inferencer', '__version__']

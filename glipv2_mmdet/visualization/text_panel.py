@@ -57,16 +57,26 @@ def panel_of(sample: Any) -> tuple[PanelText, ...]:
     caption = sample.get('pred_caption', None)
     if caption is not None:
         text = caption if isinstance(caption, str) else caption.text
-        return (PanelText(text, _phrase_spans(getattr(caption, 'phrases', ()), text)),)
+        return (phrase_panel(text, getattr(caption, 'phrases', ())),)
     answers = sample.get('pred_answers', None)
     question = sample.get('question', None) or sample.get('text', None)
     if answers is not None:
-        lines = [f'{answer}   {float(score):.2f}'
-                 for answer, score in zip(answers.texts, answers.scores, strict=True)][:_MOST_ANSWERS]
-        head = (PanelText(question),) if isinstance(question, str) else ()
-        return head + tuple(PanelText(line, quiet=place > 0) for place, line in enumerate(lines))
+        return answer_panel(question if isinstance(question, str) else '', answers.texts, answers.scores)
     prompt = sample.get('prompt', None) or _prompt_of(sample)
-    return () if prompt is None else (PanelText(prompt.text.rstrip(), _phrase_spans(prompt.phrases, prompt.text)),)
+    return () if prompt is None else (phrase_panel(prompt.text.rstrip(), prompt.phrases),)
+
+
+def phrase_panel(text: str, phrases: Sequence[Any]) -> PanelText:
+    """A text with its phrases (anything with ``spans``) in their colours."""
+    return PanelText(text, _phrase_spans(phrases, text))
+
+
+def answer_panel(question: str, texts: Sequence[str], scores: Sequence[float],
+                 phrases: Sequence[Any] = ()) -> tuple[PanelText, ...]:
+    """A question, unless it is empty, and its best answers."""
+    lines = [f'{answer}   {float(score):.2f}' for answer, score in zip(texts, scores, strict=True)][:_MOST_ANSWERS]
+    head = (phrase_panel(question, phrases),) if question else ()
+    return head + tuple(PanelText(line, quiet=place > 0) for place, line in enumerate(lines))
 
 
 def wrap(paragraph: PanelText, width: int, size: int) -> list[Line]:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-from .palette import label_font, phrase_colour
+from .painting import LEAST_SIDE, Marks, enlarge, font_size, paint_marks
 from .text_panel import paint_panel, panel_of
-
-_BLACK = (0, 0, 0)
-_MASK_OPACITY = 0.4
 
 
 @VISUALIZERS.register_module()
@@ -37,7 +33,7 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         kwargs: as in ``DetLocalVisualizer``.
     """
 
-    def __init__(self, name: str = 'visualizer', least_side: int = 640, **kwargs: Any) -> None:
+    def __init__(self, name: str = 'visualizer', least_side: int = LEAST_SIDE, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.least_side = least_side
 
@@ -46,8 +42,7 @@ class GLIPv2Visualizer(DetLocalVisualizer):
                        out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
         """Draws what mmdet's does, enlarged and with the text below; arguments as there. ``image`` is RGB."""
         image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-        scale = max(1, round(self.least_side / max(image.shape[:2])))
-        large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        large, scale = enlarge(image, self.least_side)
         drawn = []
         if data_sample is not None:
             data_sample = data_sample.cpu()
@@ -79,31 +74,11 @@ class GLIPv2Visualizer(DetLocalVisualizer):
             sample: names the phrases where the instances do not.
         """
         labels = [int(label) for label in instances.labels]
-        image = image.copy()
-        if 'masks' in instances and labels:
-            for label, mask in zip(labels, _as_bitmaps(instances.masks), strict=True):
-                large = cv2.resize(mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-                image[large] = (1 - _MASK_OPACITY) * image[large] + _MASK_OPACITY * np.array(phrase_colour(label))
-        if 'bboxes' not in instances or not labels:
-            return image
-        boxes = _as_numbers(instances.bboxes) * scale
-        picture = Image.fromarray(image)
-        draw, size = ImageDraw.Draw(picture), font_size(image.shape)
-        width = max(2, size // 6)
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        for k in np.argsort(-areas):  # small boxes stay visible on large ones
-            _outline(draw, boxes[k], phrase_colour(labels[k]), width)
-        names = self._names(instances, sample, labels)
-        taken: list[tuple[float, float, float, float]] = []
-        for k in np.argsort(-_as_numbers(instances.scores), kind='stable') if 'scores' in instances else range(
-                len(labels)):
-            text = names[k] if 'scores' not in instances else f'{names[k]} {float(instances.scores[k]):.2f}'
-            place = place_label(boxes[k], text, size, picture.size, taken)
-            if place is not None:
-                taken.append(place)
-                draw.rectangle(place, fill=phrase_colour(labels[k]))
-                draw.text((place[0] + size // 4, place[1]), text, font=label_font(size), fill=_BLACK)
-        return np.asarray(picture)
+        return paint_marks(image, Marks(
+            labels=labels, names=self._names(instances, sample, labels),
+            boxes=_as_numbers(instances.bboxes) if 'bboxes' in instances else None,
+            scores=_as_numbers(instances.scores) if 'scores' in instances else None,
+            masks=_as_bitmaps(instances.masks) if 'masks' in instances and labels else None), scale)
 
     def _names(self, instances: InstanceData, sample: DetDataSample, labels: list[int]) -> list[str]:
         if 'label_names' in instances:
@@ -111,45 +86,6 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         prompt = sample.get('prompt', None)
         known = prompt.names if prompt is not None else self.dataset_meta.get('classes', None) or ()
         return [known[label] if label < len(known) else f'phrase {label}' for label in labels]
-
-
-def font_size(shape: tuple[int, ...]) -> int:
-    """Pixels of label and panel text for a picture of this (H, W, ...)."""
-    return int(np.clip(max(shape[:2]) / 40, 13, 26))
-
-
-def place_label(box: np.ndarray, text: str, size: int, picture: tuple[int, int],
-                taken: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float] | None:
-    """Where the label of a box goes: a place inside the picture that covers no other label.
-
-    Args:
-        box: xyxy in pixels of the picture.
-        size: of the font.
-        picture: (width, height).
-        taken: xyxy of the labels before it.
-
-    Returns:
-        xyxy, or None where no place near the box is free; a label on a label could not be read.
-    """
-    font = label_font(size)
-    width, height = font.getlength(text) + size // 2, sum(font.getmetrics())
-    left, top, right, bottom = map(float, box)
-    most_x, most_y = max(0.0, picture[0] - width - 1), max(0.0, picture[1] - height - 1)
-    for y in (top - height, top, bottom, bottom - height, *(top + k * height for k in (1, -2, 2, -3))):
-        for x in (left, right - width):
-            x1, y1 = min(max(x, 0.0), most_x), min(max(y, 0.0), most_y)
-            place = (x1, y1, x1 + width, y1 + height)
-            if all(place[2] <= a or place[0] >= c or place[3] <= b or place[1] >= d for a, b, c, d in taken):
-                return place
-    return None
-
-
-def _outline(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    """A coloured frame with a thin dark one around it, so that it shows on a ground of the same colour."""
-    left, top, right, bottom = map(float, box)
-    for grow, fill, thick in ((1, _BLACK, width + 2), (0, colour, width)):
-        outer = (left - grow, top - grow, max(right, left + 1) + grow, max(bottom, top + 1) + grow)
-        draw.rectangle(outer, outline=fill, width=thick)
 
 
 def _as_numbers(values: Any) -> np.ndarray:

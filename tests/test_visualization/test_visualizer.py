@@ -14,9 +14,9 @@ from mmengine.structures import InstanceData
 
 from glipv2_mmdet.structures import Answers, PredictedCaption
 from glipv2_mmdet.text import prompt_from_caption
+from glipv2_mmdet.visualization.painting import font_size, place_label
 from glipv2_mmdet.visualization.palette import label_font, phrase_colour
 from glipv2_mmdet.visualization.text_panel import PanelText, line_height, paint_panel, panel_of, wrap
-from glipv2_mmdet.visualization.visualizer import font_size, place_label
 
 CAPTION = 'a red cross above two stars'
 PROMPT = prompt_from_caption(CAPTION, [[[0, 11]], [[18, 27]]])

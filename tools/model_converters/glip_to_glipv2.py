@@ -6,19 +6,10 @@ The source is recognised by its names. With --config the result is also loaded i
 proves that no tensor is missing.
 """
 import argparse
-import hashlib
 from collections import Counter
 from pathlib import Path
 
-from glipv2_mmdet.checkpoints import (
-    CheckpointError,
-    load_weights,
-    read_checkpoint,
-    save_checkpoint,
-    state_dict_of,
-    to_ours,
-)
-from glipv2_mmdet.version import __version__
+from glipv2_mmdet.checkpoints import CheckpointError, convert_file
 
 
 def parse_args(argv=None):
@@ -30,32 +21,12 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def convert_file(src, out, config=None):
-    """Convert ``src`` into ``out`` and return the conversion; ``out`` is written last, in one step."""
-    conversion = to_ours(state_dict_of(read_checkpoint(src)))
-    if config is not None:
-        load_weights(_build_model(config), conversion.state_dict)
-    layout = conversion.layout
-    save_checkpoint(out, conversion.state_dict, meta=dict(
-        source=f'GLIP ({layout.source})', source_file=Path(src).name, source_sha256=_sha256(src),
-        early_fusion=layout.early_fusion, converter=f'glipv2_mmdet {__version__}'))
-    return conversion
-
-
 def _build_model(path):
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
     register_all_modules()
     return MODELS.build(Config.fromfile(path).model)
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def report(conversion):
@@ -75,7 +46,7 @@ def report(conversion):
 def main(argv=None):
     args = parse_args(argv)
     try:
-        conversion = convert_file(args.src, args.out, args.config)
+        conversion = convert_file(args.src, args.out, None if args.config is None else _build_model(args.config))
     except (CheckpointError, FileNotFoundError) as error:
         raise SystemExit(f'{args.src}: {error}') from error
     print(report(conversion))

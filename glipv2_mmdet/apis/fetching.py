@@ -1,0 +1,125 @@
+"""Bytes from the web, with limits: http and https only, so much time, so many bytes, and hosts that may be refused."""
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+MAX_IMAGE_BYTES = 50 * 2 ** 20
+TIMEOUT = 20.0
+_BLOCK = 1 << 16
+_SCHEMES = ('http', 'https')
+
+#: Called with the address of a request and of every redirect; raises to refuse it.
+AddressCheck = Callable[[str], None]
+
+
+class FetchError(OSError):
+    """Something that could not be fetched; the text names the address and the reason."""
+
+
+def is_url(text: Any) -> bool:
+    """Whether a text is an address rather than a path."""
+    return isinstance(text, str) and text.split('://')[0].lower() in _SCHEMES and '://' in text
+
+
+def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
+          check: AddressCheck | None = None) -> bytes:
+    """The content of an address.
+
+    Args:
+        url: http or https.
+        max_bytes: more is refused, whatever the server announces.
+        timeout: seconds for everything together.
+        check: see :data:`AddressCheck`.
+
+    Raises:
+        FetchError: no answer, another status than 200, too large or too slow.
+    """
+    deadline = time.monotonic() + timeout
+    content = bytearray()
+    with open_url(url, timeout, check=check) as response:
+        announced = response.headers.get('Content-Length', '')
+        if announced.isdigit() and int(announced) > max_bytes:
+            raise FetchError(f'{url}: {int(announced):,} bytes, more than the {max_bytes:,} that are allowed.')
+        while block := read_block(response, url):
+            content += block
+            if len(content) > max_bytes:
+                raise FetchError(f'{url}: more than the {max_bytes:,} bytes that are allowed.')
+            if time.monotonic() > deadline:
+                raise FetchError(f'{url}: not complete after {timeout:g} seconds.')
+    return bytes(content)
+
+
+@contextmanager
+def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None,
+             check: AddressCheck | None = None) -> Iterator[http.client.HTTPResponse]:
+    """The open answer of a server, behind redirects.
+
+    Args:
+        url: http or https.
+        timeout: seconds without a sign of life.
+        headers: of the request.
+        check: see :data:`AddressCheck`.
+
+    Raises:
+        FetchError: no answer, or a status that is no success.
+    """
+    _check_address(url, check)
+    opener = urllib.request.OpenerDirector()  # the default one would follow a redirect to ftp
+    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+                    urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(),
+                    _CheckedRedirects(check)):
+        opener.add_handler(handler)
+    request = urllib.request.Request(url, headers={'User-Agent': 'glipv2_mmdet', **(headers or {})})
+    try:
+        response = opener.open(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise FetchError(f'{url}: the server says {error.code} {error.reason}.') from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        if isinstance(error, FetchError):
+            raise
+        raise FetchError(f'{url}: no answer ({getattr(error, "reason", None) or error}).') from error
+    with response:
+        yield response
+
+
+def read_block(response: http.client.HTTPResponse, url: str) -> bytes:
+    """The next bytes; empty at the end.
+
+    Raises:
+        FetchError: the connection broke, or the answer is shorter than announced.
+    """
+    try:
+        block = response.read1(_BLOCK)
+    except (http.client.HTTPException, OSError) as error:
+        raise FetchError(f'{url}: the connection broke ({error}).') from error
+    # read1 does not tell an end from a break
+    if not block and response.length:
+        raise FetchError(f'{url}: the connection broke, {response.length:,} bytes are missing.')
+    return block
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to addresses that would be fetched themselves."""
+
+    def __init__(self, check: AddressCheck | None) -> None:
+        self.check = check
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _check_address(newurl, self.check)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_address(url: str, check: AddressCheck | None) -> None:
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in _SCHEMES or not parts.hostname:
+        raise FetchError(f'{url}: expected an address that begins with http:// or https://.')
+    if check is not None:
+        check(url)

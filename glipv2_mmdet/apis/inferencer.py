@@ -1,0 +1,352 @@
+"""One object for all tasks: images and words in, typed results out.
+
+    model = GLIPv2Inferencer('glipv2-nano', weights='iter_2600.pth')
+    found = model.detect('scene.jpg', 'red circle . blue square')
+    found.save('found.png')
+
+What an image is: ``images.py``. Names, configs and weights: ``model_loading.py``. Results: ``results.py``.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from os import PathLike
+from typing import Any, TypeVar
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from tqdm import tqdm
+
+from ..models import GLIPv2
+from ..models.detectors.tuned_prompts import tuning_of
+from ..text import PromptError
+from .call_settings import view_with_settings
+from .images import Decoder, ImageInputError, ImageInputs, InputImage
+from .model_loading import load_model
+from .model_names import MODEL_CONFIGS, names_with
+from .queries import Query, caption_query, class_query, question_query
+from .result_making import answer_of, caption_result_of, detections_of
+from .results import Answer, Caption, Detections, Grounding
+
+R = TypeVar('R', Detections, Grounding, Answer, Caption)
+#: What a call gives: a result for one image, a list for several, an iterator for a video or with ``stream``.
+Results = R | list[R] | Iterator[R]
+
+
+class MissingHeadError(ValueError):
+    """The model cannot do what it was asked; the text names models that can."""
+
+
+class GLIPv2Inferencer:
+    """Detects, segments, grounds, answers and captions.
+
+    Images are given as a path, an address (http, https), an RGB array (H, W, 3) of uint8, a PIL image, a folder, a
+    pattern such as ``'shots/*.jpg'``, a video file, or a list of these. One image gives one result; a list, folder or
+    pattern a list; a video (and anything with ``stream=True``) an iterator that reads as it goes.
+
+    Calls do not change the model, so one object serves several threads.
+
+    Args:
+        model: short name such as ``'glipv2-t'`` (all of them: ``GLIPv2Inferencer.names()``), path of a config,
+            a config, or a folder of :meth:`save_pretrained`.
+        weights: ``.pth`` or ``.safetensors``. Without, those of the folder or of ``glipv2 download``; where there are
+            none, weights are random and a warning says so.
+        device: 'cpu', 'cuda:0', ...; by default the GPU where there is one.
+        tuned_prompt: file of a tuned prompt; :meth:`detect` and :meth:`segment` then need no prompt.
+
+    Raises:
+        FileNotFoundError: no such weights.
+        CheckpointError: the weights do not fit the model.
+        ValueError: no such model.
+    """
+
+    def __init__(self, model: str | PathLike | Config, weights: str | PathLike | None = None,
+                 device: str | torch.device | None = None, tuned_prompt: str | PathLike | None = None) -> None:
+        loaded = load_model(model, weights, device)
+        self.model: GLIPv2 = loaded.model
+        self.config = loaded.config
+        self.pipeline = loaded.pipeline
+        self._decoder = Decoder.of_step(next(filter(_loads_image, self.pipeline), {}))
+        # nothing is annotated, and the image is in memory
+        self._transforms = Compose([dict(step) for step in self.pipeline if not _step_name(step).startswith('Load')])
+        if tuned_prompt is not None:
+            self.model.set_prompt(tuned_prompt)
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Short names of models."""
+        return tuple(MODEL_CONFIGS)
+
+    def detect(self, images: Any, prompt: str | Iterable[str] | None = None, *, threshold: float = 0.3,
+               max_boxes: int = 100, nms_iou: float | None = None, batch_size: int = 1, progress: bool = False,
+               stream: bool = False, frame_step: int = 1) -> Results[Detections]:
+        """Boxes of what the prompt names.
+
+        Args:
+            images: see the class.
+            prompt: ``'cat . remote'`` or ``['cat', 'remote']``; long lists are split as the text encoder needs it.
+                None with a tuned prompt.
+            threshold: boxes must score more, from 0 to below 1.
+            max_boxes: most boxes per image.
+            nms_iou: boxes of one phrase that overlap more are dropped; by default as in the config.
+            batch_size: images that pass through the network together. Images of a batch are padded to one size,
+                which changes scores in the last digits unless all have the same size.
+            progress: show a bar.
+            stream: give an iterator instead of a list.
+            frame_step: take every n-th frame of a video.
+
+        Raises:
+            PromptError: the prompt names nothing.
+            ImageInputError: something that is no image.
+            MissingHeadError: the model cannot find boxes.
+            ValueError: a setting out of range.
+        """
+        self._check_boxes(threshold, max_boxes)
+        view = self._box_view(threshold, max_boxes, nms_iou, without=('mask_head',))
+        query = self._class_query(prompt)
+        return self._run(view, images, query, partial(detections_of, threshold=threshold), batch_size, progress,
+                         stream, frame_step)
+
+    def segment(self, images: Any, prompt: str | Iterable[str] | None = None, *, threshold: float = 0.3,
+                max_boxes: int = 100, nms_iou: float | None = None, mask_threshold: float | None = None,
+                batch_size: int = 1, progress: bool = False, stream: bool = False,
+                frame_step: int = 1) -> Results[Detections]:
+        """Boxes and masks of what the prompt names.
+
+        Args:
+            mask_threshold: probability from which a pixel belongs to the object; by default as in the config.
+            images, prompt, threshold, max_boxes, nms_iou, batch_size, progress, stream, frame_step: as in
+                :meth:`detect`.
+
+        Raises:
+            MissingHeadError: the model has no mask head.
+            PromptError, ImageInputError, ValueError: as in :meth:`detect`.
+        """
+        self._check_boxes(threshold, max_boxes)
+        if self.model.mask_head is None:
+            raise _missing('mask_head', 'masks', ('-mask',))
+        view = self._box_view(threshold, max_boxes, nms_iou, mask_thr_binary=mask_threshold, rle_masks=False)
+        query = self._class_query(prompt)
+        return self._run(view, images, query, partial(detections_of, threshold=threshold), batch_size, progress,
+                         stream, frame_step)
+
+    def ground(self, images: Any, captions: str | Sequence[str], *, phrases: Sequence | int | None = None,
+               threshold: float = 0.3, max_boxes: int = 100, nms_iou: float | None = None, masks: bool = False,
+               batch_size: int = 1, progress: bool = False, stream: bool = False,
+               frame_step: int = 1) -> Results[Grounding]:
+        """Boxes of the phrases of a sentence.
+
+        Args:
+            captions: one sentence for all images, or one for each of a list. Several for one image give a list.
+            phrases: words of the sentence to look for, such as ``['a dog', 'the ball']``, or their character ranges
+                ``[[[0, 5]], [[14, 22]]]``, or -1 for the sentence as a whole; one such entry per sentence where
+                several are given. By default its noun phrases.
+            masks: masks, too.
+            images, threshold, max_boxes, nms_iou, batch_size, progress, stream, frame_step: as in :meth:`detect`.
+
+        Raises:
+            MissingHeadError: the model cannot find boxes, or has no mask head and was asked for masks.
+            PromptError: a sentence without words, or a phrase that is not in it.
+            ImageInputError, ValueError: as in :meth:`detect`.
+        """
+        self._check_boxes(threshold, max_boxes)
+        if masks and self.model.mask_head is None:
+            raise _missing('mask_head', 'masks', ('-mask',))
+        view = self._box_view(threshold, max_boxes, nms_iou, without=() if masks else ('mask_head',), rle_masks=False)
+        if isinstance(captions, str):
+            queries = caption_query(captions, phrases)
+        else:
+            captions = list(captions)
+            queries = [caption_query(*pair) for pair in zip(captions, _per_caption(phrases, captions), strict=True)]
+        make = partial(detections_of, threshold=threshold, kind=Grounding)
+        return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
+
+    def ask(self, images: Any, questions: str | Sequence[str], *, num_answers: int = 5, threshold: float = 0.3,
+            max_boxes: int = 100, batch_size: int = 1, progress: bool = False, stream: bool = False,
+            frame_step: int = 1) -> Results[Answer]:
+        """Answers to questions; with a grounded VQA head, also where they are.
+
+        Args:
+            questions: one for all images, or one for each of a list. Several for one image give a list.
+            num_answers: how many answers to return, likeliest first.
+            threshold, max_boxes: of the boxes of a grounded head.
+            images, batch_size, progress, stream, frame_step: as in :meth:`detect`.
+
+        Raises:
+            MissingHeadError: the model has no VQA head.
+            PromptError: a question without words.
+            ImageInputError, ValueError: as in :meth:`detect`.
+        """
+        self._check_boxes(threshold, max_boxes)
+        if num_answers < 1:
+            raise ValueError(f'num_answers is {num_answers}. Expected 1 or more.')
+        head = self.model.vqa_head
+        if head is None:
+            raise _missing('vqa_head', 'answers', ('-vqa',))
+        token = self.model.language_model.tokenizer.answer_token if head.grounded else None
+        make_query = partial(question_query, answer_token=token)
+        queries = make_query(questions) if isinstance(questions, str) else list(map(make_query, questions))
+        view = view_with_settings(
+            self.model, without=('mask_head',), num_answers=num_answers, max_per_img=max_boxes,
+            score_thr=self._phrase_threshold(threshold))
+        return self._run(view, images, queries, partial(answer_of, threshold=threshold), batch_size, progress, stream,
+                         frame_step)
+
+    def caption(self, images: Any, *, beam_size: int | None = None, max_words: int | None = None,
+                threshold: float = 0.3, max_boxes: int = 100, batch_size: int = 1, progress: bool = False,
+                stream: bool = False, frame_step: int = 1) -> Results[Caption]:
+        """A sentence about each image; where the model grounds captions, also where its phrases are.
+
+        Args:
+            beam_size, max_words: of the search; by default as in the config.
+            threshold, max_boxes: of the boxes of phrases.
+            images, batch_size, progress, stream, frame_step: as in :meth:`detect`.
+
+        Raises:
+            MissingHeadError: the model has no caption head.
+            ImageInputError, ValueError: as in :meth:`detect`.
+        """
+        self._check_boxes(threshold, max_boxes)
+        if self.model.caption_head is None:
+            raise _missing('caption_head', 'captions', ('-caption',))
+        search = {name: value for name, value in (('beam_size', beam_size), ('max_words', max_words))
+                  if value is not None}
+        view = view_with_settings(
+            self.model, without=('mask_head',), max_per_img=max_boxes, score_thr=self._phrase_threshold(threshold),
+            caption={**self.model.test_cfg.get('caption', {}), **search})
+        return self._run(view, images, Query(None), partial(caption_result_of, threshold=threshold), batch_size,
+                         progress, stream, frame_step)
+
+    def save_pretrained(self, folder: str | PathLike) -> None:
+        """Write a folder that ``GLIPv2Inferencer(folder)`` opens, here or on another machine, without other files.
+
+        It has ``model.safetensors``, ``config.json``, the vocabulary and a README. Opening it runs no code from it.
+
+        Raises:
+            FileExistsError: the folder has other files.
+        """
+        from .pretrained import save_pretrained
+        save_pretrained(self.model, self.config, self.pipeline, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike, device: str | torch.device | None = None) -> GLIPv2Inferencer:
+        """A model from a folder of :meth:`save_pretrained`.
+
+        Raises:
+            FileNotFoundError: it is no such folder.
+            CheckpointError: its weights do not fit its config.
+        """
+        from .pretrained import check_pretrained
+        check_pretrained(folder)
+        return cls(folder, device=device)
+
+    def _run(self, view: GLIPv2, images: Any, queries: Query | list[Query],
+             make: Callable[[DetDataSample, InputImage, Query], R], batch_size: int, progress: bool, stream: bool,
+             frame_step: int) -> Results[R]:
+        if batch_size < 1:
+            raise ValueError(f'batch_size is {batch_size}. Expected 1 or more.')
+        inputs = ImageInputs(images, self._decoder, frame_step)
+        pairs, total = _pair(inputs, queries)
+        bar = tqdm(total=None if inputs.has_video else total, disable=not progress, unit='image')
+        results = self._results(view, pairs, make, batch_size, bar)
+        if inputs.is_single and isinstance(queries, Query):
+            return next(results)
+        return results if stream or inputs.has_video else list(results)
+
+    def _results(self, view: GLIPv2, pairs: Iterator[tuple[InputImage, Query]],
+                 make: Callable[[DetDataSample, InputImage, Query], R], batch_size: int, bar: tqdm) -> Iterator[R]:
+        with bar:
+            while batch := list(islice(pairs, batch_size)):
+                samples = pseudo_collate([self._prepare(image, query) for image, query in batch])
+                with torch.no_grad():
+                    predicted = view.test_step(samples)
+                for sample, (image, query) in zip(predicted, batch, strict=True):
+                    yield make(sample.cpu(), image, query)
+                    bar.update()
+
+    def _prepare(self, image: InputImage, query: Query) -> dict[str, Any]:
+        """What the data loader would hand to the model for this image."""
+        bgr = image.rgb[..., ::-1].copy()  # the order of mmcv's loading
+        shape = bgr.shape[:2]
+        packed = self._transforms(dict(
+            img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
+            width=shape[1], instances=[]))
+        packed['data_samples'].set_metainfo(query.metainfo())
+        return packed
+
+    def _class_query(self, prompt: str | Iterable[str] | None) -> Query:
+        if prompt is not None:
+            return class_query(prompt)
+        tuning = tuning_of(self.model, DetDataSample())
+        if tuning is None or tuning.is_positional:
+            raise PromptError('There is no prompt. Say what to look for: "cat . remote" or ["cat", "remote"]; only a '
+                              'prompt that was tuned on classes (tuned_prompt=...) brings its own.')
+        return Query(tuning.prompt, text=None)
+
+    def _box_view(self, threshold: float, max_boxes: int, nms_iou: float | None, without: tuple[str, ...] = (),
+                  **test_cfg: Any) -> GLIPv2:
+        head = self.model.vqa_head
+        if head is not None and not head.grounded:
+            raise MissingHeadError('This model answers questions only: its VQA head is not grounded, so nothing in it '
+                                   'was trained to find boxes. Use glipv2-t or glipv2-nano, or a grounded one: '
+                                   f'{", ".join(names_with(["-grounded-vqa"]))}.')
+        if nms_iou is not None and not 0 < nms_iou <= 1:
+            raise ValueError(f'nms_iou is {nms_iou}. Expected more than 0 and at most 1.')
+        return view_with_settings(
+            self.model, without=without, max_per_img=max_boxes, score_thr=self._phrase_threshold(threshold),
+            nms=None if nms_iou is None else dict(type='nms', iou_threshold=nms_iou), **test_cfg)
+
+    def _phrase_threshold(self, threshold: float) -> float:
+        """The head drops phrase scores before it multiplies centerness, at most 1: sqrt(p * c) > t needs p > t²."""
+        return min(self.model.test_cfg.get('score_thr', 0.0), threshold ** 2)
+
+    @staticmethod
+    def _check_boxes(threshold: float, max_boxes: int) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f'threshold is {threshold}. Expected 0 or more and below 1.')
+        if max_boxes < 1:
+            raise ValueError(f'max_boxes is {max_boxes}. Expected 1 or more.')
+
+
+def _pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tuple[InputImage, Query]], int]:
+    """Each image with what is asked of it, and how many pairs there are."""
+    if isinstance(queries, Query):
+        return ((image, queries) for image in inputs), len(inputs)
+    if not queries:
+        raise PromptError('The list of texts is empty. Give one text, or one per image.')
+    if inputs.is_single:
+        return chain.from_iterable(((image, query) for query in queries) for image in inputs), len(queries)
+    if inputs.has_video or inputs.has_found:
+        raise ImageInputError('Several texts were given with a folder, pattern or video. Give one text for all of its '
+                              'images, or a list of images with one text each.')
+    if len(inputs) != len(queries):
+        raise ImageInputError(f'{len(inputs)} images were given with {len(queries)} texts. Give one text for all '
+                              'images, or one per image.')
+    return zip(inputs, queries, strict=True), len(queries)
+
+
+def _per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
+    if phrases is None or phrases == -1:
+        return [phrases] * len(captions)
+    if len(phrases) != len(captions):
+        raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '
+                          'per sentence.')
+    return phrases
+
+
+def _missing(head: str, what: str, endings: Sequence[str]) -> MissingHeadError:
+    names = names_with(endings)
+    configs = ', '.join(f'{name} (configs/glipv2/{MODEL_CONFIGS[name]})' for name in (names[0], names[-1]))
+    return MissingHeadError(f'This model has no {head}, so it makes no {what}. Use a model with one and weights that '
+                            f'were trained with it: {configs}.')
+
+
+def _step_name(step: Any) -> str:
+    return str(step.get('type', '')).split('.')[-1]
+
+
+def _loads_image(step: Any) -> bool:
+    return _step_name(step).startswith('LoadImage')

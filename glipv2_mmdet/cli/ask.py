@@ -1,0 +1,23 @@
+"""``glipv2 ask img.jpg "how many cats are there?"``: the answer to a question."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from . import options
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser('ask', help='the answer to a question', description=__doc__)
+    options.add_images(parser)
+    parser.add_argument('question')
+    options.add_model(parser, 'glipv2-t-vqa')
+    parser.add_argument('--answers', type=int, default=5, help='how many answers to list (default: %(default)s)')
+    options.add_boxes(parser)
+    options.add_output(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    model = options.load_inferencer(args)
+    options.emit(model.ask(args.images, args.question, num_answers=args.answers, **options.call_settings(args)), args)

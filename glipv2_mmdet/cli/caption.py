@@ -1,0 +1,24 @@
+"""``glipv2 caption img.jpg``: a sentence about an image."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from . import options
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser('caption', help='a sentence about an image', description=__doc__)
+    options.add_images(parser)
+    options.add_model(parser, 'glipv2-t-caption')
+    parser.add_argument('--beam-size', type=int, help='captions that the search follows (default: as in the config)')
+    parser.add_argument('--max-words', type=int, help='longest caption (default: as in the config)')
+    options.add_boxes(parser)
+    options.add_output(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    model = options.load_inferencer(args)
+    options.emit(model.caption(args.images, beam_size=args.beam_size, max_words=args.max_words,
+                               **options.call_settings(args)), args)

@@ -1,0 +1,29 @@
+"""``glipv2 detect img.jpg "cat . remote" --out out/``: boxes of what a list of names says."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from . import options
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser('detect', help='boxes of what a list of names says', description=__doc__)
+    add_arguments(parser, 'glipv2-t')
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser, model: str) -> None:
+    """What ``detect`` and ``segment`` share."""
+    options.add_images(parser)
+    parser.add_argument('prompt', nargs='?', help='names with " . " between them; none with --tuned-prompt')
+    options.add_model(parser, model)
+    parser.add_argument('--tuned-prompt', help='file of tools/finetune.py --mode prompt')
+    options.add_boxes(parser)
+    parser.add_argument('--nms-iou', type=float, help='boxes of one name that overlap more are dropped')
+    options.add_output(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    model = options.load_inferencer(args, tuned_prompt=args.tuned_prompt)
+    options.emit(model.detect(args.images, args.prompt, nms_iou=args.nms_iou, **options.call_settings(args)), args)
