@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..version import __version__
 
 #: Modules of this package, in the order of the help.
-COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download')
+COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'demo')
 FAILED, INTERRUPTED = 2, 130
 
 

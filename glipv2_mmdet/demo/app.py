@@ -102,7 +102,9 @@ def running_demo(models: Mapping[str, GLIPv2Inferencer], *, host: str = '127.0.0
                 max_file_size=limits.file_bytes, prevent_thread_lock=True, quiet=True, inline=False, inbrowser=False,
                 # each of these could also be switched on by an environment variable
                 share=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, run_history=False,
-                theme=gr.themes.Soft(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
+                # fonts that the visitor has: none is fetched
+                theme=gr.themes.Default(primary_hue='indigo', font=['system-ui', 'sans-serif'],
+                                        font_mono=['ui-monospace', 'monospace']),
                 css=_CSS, footer_links=[])
         except OSError as error:
             raise OSError(f'Port {port} of {host} cannot be used ({error}). Give another one with --port.') from error
@@ -138,12 +140,11 @@ def _build_finding_tab(handlers: Handlers, task: Task, examples: Sequence[Exampl
     with gr.Row():
         with gr.Column(scale=5):
             image = _image_field(examples)
-            prompt = gr.Textbox(examples[0].prompt, label='Prompt', lines=2, max_lines=4, max_length=limits.characters,
-                                info='Names with " . " between them, or a sentence.', submit_btn=False)
+            prompt = gr.Textbox(examples[0].prompt, label='Prompt', max_length=limits.characters,
+                                info='Names with " . " between them, or a sentence.')
             kind = gr.Radio([CLASS_NAMES, SENTENCE], value=CLASS_NAMES, label='The prompt is')
-            with gr.Row():
-                threshold = gr.Slider(0.0, MOST_THRESHOLD, 0.3, step=0.01, label='Threshold', min_width=120)
-                boxes = gr.Slider(1, limits.boxes, min(100, limits.boxes), step=1, label='Most boxes', min_width=120)
+            threshold = gr.Slider(0.0, MOST_THRESHOLD, 0.3, step=0.01, label='Threshold')
+            boxes = gr.Slider(1, limits.boxes, min(100, limits.boxes), step=1, label='Most boxes')
             button = gr.Button('Find', variant='primary')
         with gr.Column(scale=6):
             shown = _ResultFields.build(text='Prompt')
@@ -158,7 +159,7 @@ def _build_question_tab(handlers: Handlers, task: Task, examples: Sequence[Examp
     with gr.Row():
         with gr.Column(scale=5):
             image = _image_field(examples)
-            question = gr.Textbox(examples[0].question, label='Question', lines=2, max_lines=4, submit_btn=False,
+            question = gr.Textbox(examples[0].question, label='Question',
                                   max_length=handlers.limits.characters)
             button = gr.Button('Ask', variant='primary')
         with gr.Column(scale=6):
@@ -187,7 +188,7 @@ _BUILDERS = {'detect': _build_finding_tab, 'segment': _build_finding_tab, 'ask':
 def _image_field(examples: Sequence[Example]) -> UploadedImage:
     # no 'webcam': it asks for the permission of the browser, and gradio streams it through other addresses
     return UploadedImage(examples[0].image, type='filepath', image_mode=None, sources=['upload', 'clipboard'],
-                         label='Image', height=340, buttons=['fullscreen'])
+                         label='Image', show_label=False, height=300, buttons=['fullscreen'])
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,10 @@ class _ResultFields:
     @classmethod
     def build(cls, text: str, answers: bool = False) -> _ResultFields:
         return cls(
-            picture=gr.Image(label='Result', interactive=False, height=440, format='png',
+            picture=gr.Image(label='Result', show_label=False, interactive=False, height=440, format='png',
                              buttons=['download', 'fullscreen']),
-            text=gr.HighlightedText(label=text, show_inline_category=False, combine_adjacent=False),
+            text=gr.HighlightedText([(f'The {text.lower()} comes here, its phrases in the colours of their boxes.', None)],
+                                    label=text, show_inline_category=False),
             answers=gr.Label(label='Answers', num_top_classes=5) if answers else None,
             summary=gr.Markdown(elem_classes='glipv2-summary'),
             download=gr.DownloadButton('Download json', interactive=False, size='sm'))
