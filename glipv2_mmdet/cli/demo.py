@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
     """
     given = {task: values for task in _TASKS if (values := getattr(args, task))}
     if not given:
-        raise ValueError('No model was given. Expected at least one of --detect, --segment, --ask, --caption, for example '
-                         '--detect configs/glipv2/glipv2_nano_shapes_pretrain.py work_dirs/quickstart/iter_2600.pth')
+        raise ValueError('No model was given. Expected at least one of --detect, --segment, --ask, --caption, for '
+                         'example --detect glipv2-nano work_dirs/quickstart/iter_2600.pth')
     for task, values in given.items():
         if len(values) > 2:
             raise ValueError(f'--{task} has {len(values)} values. Expected a model and its checkpoint.')

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from mmengine.logging import print_log
 from starlette.middleware import Middleware
 
@@ -52,16 +51,6 @@ TASKS = (
     Task('ask', 'Ask', 'Answers to a question about the image.'),
     Task('caption', 'Caption', 'A sentence about the image; where the model can, with boxes for its phrases.'),
 )
-
-
-class UploadedImage(gr.Image):
-    """gradio's image field, but its value is the path of the upload: nothing is decoded before the limits are checked."""
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return None if payload is None else payload.path
-
-    def get_block_name(self) -> str:
-        return 'image'  # the page draws it as gradio's own
 
 
 @contextmanager
@@ -129,8 +118,8 @@ def build_page(handlers: Handlers, examples: Sequence[Example]) -> gr.Blocks:
                     if task.name in handlers.models:
                         _BUILDERS[task.name](handlers, task, examples)
                     else:
-                        gr.Markdown(f'{task.about}\n\nThe demo was started without a model for it. To have one here:\n\n'
-                                    f'```\nglipv2 demo --{task.name} CONFIG CHECKPOINT\n```')
+                        gr.Markdown(f'{task.about}\n\nThe demo was started without a model for it. To have one '
+                                    f'here:\n\n```\nglipv2 demo --{task.name} CONFIG CHECKPOINT\n```')
     return page
 
 
@@ -148,8 +137,9 @@ def _build_finding_tab(handlers: Handlers, task: Task, examples: Sequence[Exampl
             button = gr.Button('Find', variant='primary')
         with gr.Column(scale=6):
             shown = _ResultFields.build(text='Prompt')
-    gr.Examples([[e.image, e.prompt, CLASS_NAMES] for e in examples] + [[e.image, e.sentence, SENTENCE] for e in examples],
-                [image, prompt, kind], cache_examples=False, api_name=f'{task.name}_example', examples_per_page=4)
+    rows = [row for e in examples for row in ([e.image, e.prompt, CLASS_NAMES], [e.image, e.sentence, SENTENCE])]
+    gr.Examples(rows, [image, prompt, kind], cache_examples=False, api_name=f'{task.name}_example',
+                examples_per_page=len(examples))
     method = getattr(handlers, task.name)
     shown.connect([button.click, prompt.submit], method, [image, prompt, kind, threshold, boxes], task)
 
@@ -185,10 +175,14 @@ _BUILDERS = {'detect': _build_finding_tab, 'segment': _build_finding_tab, 'ask':
              'caption': _build_caption_tab}
 
 
-def _image_field(examples: Sequence[Example]) -> UploadedImage:
+def _image_field(examples: Sequence[Example]) -> gr.Image:
+    """Its value is the path of the upload; gradio would decode the image before the limits are checked."""
     # no 'webcam': it asks for the permission of the browser, and gradio streams it through other addresses
-    return UploadedImage(examples[0].image, type='filepath', image_mode=None, sources=['upload', 'clipboard'],
-                         label='Image', show_label=False, height=300, buttons=['fullscreen'])
+    field = gr.Image(examples[0].image, type='filepath', sources=['upload', 'clipboard'], label='Image',
+                     show_label=False, height=300, buttons=['fullscreen'])
+    # on the object: beside a module that derives from a component gradio writes a .pyi file
+    field.preprocess = lambda payload: None if payload is None else payload.path
+    return field
 
 
 @dataclass(frozen=True)
@@ -206,8 +200,8 @@ class _ResultFields:
         return cls(
             picture=gr.Image(label='Result', show_label=False, interactive=False, height=440, format='png',
                              buttons=['download', 'fullscreen']),
-            text=gr.HighlightedText([(f'The {text.lower()} comes here, its phrases in the colours of their boxes.', None)],
-                                    label=text, show_inline_category=False),
+            text=gr.HighlightedText([(f'The {text.lower()} comes here, its phrases in the colours of their boxes.',
+                                      None)], label=text, show_inline_category=False),
             answers=gr.Label(label='Answers', num_top_classes=5) if answers else None,
             summary=gr.Markdown(elem_classes='glipv2-summary'),
             download=gr.DownloadButton('Download json', interactive=False, size='sm'))

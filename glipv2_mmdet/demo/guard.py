@@ -1,4 +1,4 @@
-"""What stands between the network and gradio: only the addresses that the page needs, and only files that were uploaded.
+"""What stands between the network and gradio: only the addresses that the page needs, only files that were uploaded.
 
 Gradio serves dozens of addresses, fetches http addresses that stand where a file is expected, and streams them back.
 The demo needs none of that, so it is refused before gradio sees it, whatever version is installed.

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..apis.inferencer import GLIPv2Inferencer
-from ..apis.results import Answer, Caption, Detections, Result
+from ..apis.results import Detections, Result
 from ..text import Phrase, parse_prompt
 from ..visualization.painting import Marks, paint
 from ..visualization.palette import phrase_colour
@@ -31,6 +31,7 @@ CLASS_NAMES, SENTENCE = 'names of things', 'a sentence'
 MOST_THRESHOLD = 0.99
 # Pictures are shown on a page: the numbers are in the pixels of the upload, the picture need not be
 _SHOWN_SIDE = 1600
+_TRIAL_TEXTS = {'detect': ('a thing',), 'segment': ('a thing',), 'ask': ('what is it?',), 'caption': ()}
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ class Handlers:
         """
         grey = np.full((64, 64, 3), 128, dtype=np.uint8)
         for task, model in self.models.items():
-            {'detect': lambda: model.detect(grey, 'a thing'), 'segment': lambda: model.segment(grey, 'a thing'),
-             'ask': lambda: model.ask(grey, 'what is it?'), 'caption': lambda: model.caption(grey)}[task]()
+            getattr(model, task)(grey, *_TRIAL_TEXTS[task])
 
     def detect(self, image: str | None, prompt: str, kind: str, threshold: float, max_boxes: float) -> View:
         """Boxes of what a class list or a sentence names; ``kind`` is CLASS_NAMES or SENTENCE."""

@@ -5,6 +5,7 @@ Everything is checked before the work that it bounds: the header of an image is 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -92,8 +93,8 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
         raise LimitError('The image is no longer on the server; uploads are deleted after '
                          f'{limits.minutes_kept:g} minutes. Upload it again.') from error
     except UnidentifiedImageError as error:
-        raise LimitError(f'This file is not an image that can be read. Expected one of {", ".join(FORMATS)}.') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise LimitError(f'This file is no image that can be read. Expected one of {", ".join(FORMATS)}.') from error
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise LimitError('The image file is damaged or incomplete. Open it in an image program and save it again, or '
                          'choose another one.') from error
 
@@ -110,7 +111,8 @@ def check_text(text: str | None, what: str, limits: Limits) -> str:
     if not isinstance(text, str) or not text.strip():
         raise LimitError(f'The {what} is empty. Type what the model should look at.')
     if len(text) > limits.characters:
-        raise LimitError(f'The {what} has {len(text)} characters, at most {limits.characters} are accepted. Shorten it.')
+        raise LimitError(f'The {what} has {len(text)} characters, at most {limits.characters} are accepted. '
+                         'Shorten it.')
     return text.strip()
 
 
