@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import ipaddress
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,11 +133,11 @@ def _build_finding_tab(handlers: Handlers, task: Task, examples: Sequence[Exampl
             prompt = gr.Textbox(examples[0].prompt, label='Prompt', max_length=limits.characters,
                                 info='Names with " . " between them, or a sentence.')
             kind = gr.Radio([CLASS_NAMES, SENTENCE], value=CLASS_NAMES, label='The prompt is')
+            button = gr.Button('Find', variant='primary')
             threshold = gr.Slider(0.0, MOST_THRESHOLD, 0.3, step=0.01, label='Threshold')
             boxes = gr.Slider(1, limits.boxes, min(100, limits.boxes), step=1, label='Most boxes')
-            button = gr.Button('Find', variant='primary')
         with gr.Column(scale=6):
-            shown = _ResultFields.build(text='Prompt')
+            shown = _ResultFields.build(text='Prompt', has_picture=True)
     rows = [row for e in examples for row in ([e.image, e.prompt, CLASS_NAMES], [e.image, e.sentence, SENTENCE])]
     gr.Examples(rows, [image, prompt, kind], cache_examples=False, api_name=f'{task.name}_example',
                 examples_per_page=len(examples))
@@ -153,7 +154,7 @@ def _build_question_tab(handlers: Handlers, task: Task, examples: Sequence[Examp
                                   max_length=handlers.limits.characters)
             button = gr.Button('Ask', variant='primary')
         with gr.Column(scale=6):
-            shown = _ResultFields.build(text='Question', answers=True)
+            shown = _ResultFields.build(text='Question', has_picture=False, has_answers=True)
     gr.Examples([[e.image, e.question] for e in examples], [image, question], cache_examples=False,
                 api_name=f'{task.name}_example')
     shown.connect([button.click, question.submit], handlers.ask, [image, question], task)
@@ -166,7 +167,7 @@ def _build_caption_tab(handlers: Handlers, task: Task, examples: Sequence[Exampl
             image = _image_field(examples)
             button = gr.Button('Describe', variant='primary')
         with gr.Column(scale=6):
-            shown = _ResultFields.build(text='Caption')
+            shown = _ResultFields.build(text='Caption', has_picture=False)
     gr.Examples([[e.image] for e in examples], [image], cache_examples=False, api_name=f'{task.name}_example')
     shown.connect([button.click], handlers.caption, [image], task)
 
@@ -189,31 +190,33 @@ def _image_field(examples: Sequence[Example]) -> gr.Image:
 class _ResultFields:
     """The right side of a tab."""
 
+    answers: gr.Label | None
     picture: gr.Image
     text: gr.HighlightedText
-    answers: gr.Label | None
-    summary: gr.Markdown
+    summary: gr.HTML
     download: gr.DownloadButton
 
     @classmethod
-    def build(cls, text: str, answers: bool = False) -> _ResultFields:
+    def build(cls, text: str, has_picture: bool, has_answers: bool = False) -> _ResultFields:
+        """Places the fields; a picture that is not there from the start comes with the first result that has one."""
         return cls(
-            picture=gr.Image(label='Result', show_label=False, interactive=False, height=440, format='png',
-                             buttons=['download', 'fullscreen']),
+            answers=gr.Label(label='Answers', num_top_classes=5) if has_answers else None,
+            picture=gr.Image(label='Result', show_label=False, interactive=False, visible=has_picture, height=440,
+                             format='png', buttons=['download', 'fullscreen']),
             text=gr.HighlightedText([(f'The {text.lower()} comes here, its phrases in the colours of their boxes.',
                                       None)], label=text, show_inline_category=False),
-            answers=gr.Label(label='Answers', num_top_classes=5) if answers else None,
-            summary=gr.Markdown(elem_classes='glipv2-summary'),
+            summary=gr.HTML(elem_classes='glipv2-summary'),
             download=gr.DownloadButton('Download json', interactive=False, size='sm'))
 
     def connect(self, triggers: Sequence[Callable], method: Callable[..., View], inputs: Sequence[gr.Component],
                 task: Task) -> None:
         """Shows the view that ``method`` makes of the inputs; its address is the name of the task."""
-        outputs = [part for part in (self.picture, self.text, self.answers, self.summary, self.download) if part]
+        outputs = [part for part in (self.answers, self.picture, self.text, self.summary, self.download) if part]
 
         def show(view: View) -> list:
             answers = [] if self.answers is None else [view.answers]
-            return [view.picture, gr.update(value=list(view.pieces), color_map=view.colours), *answers, view.summary,
+            return [*answers, gr.update(value=view.picture, visible=view.picture is not None),
+                    gr.update(value=list(view.pieces), color_map=view.colours), html.escape(view.summary),
                     gr.update(value=view.json_file, interactive=True)]
 
         # all tasks wait in one queue: there is one thread that runs models

@@ -26,7 +26,8 @@ _READ = frozenset({
     *(f'{_API}/{name}' for name in ('info', 'info/', 'app_id', 'startup-events', 'theme.css', 'heartbeat',
                                     'upload_progress', 'queue/data', 'queue/status'))})
 _READ_BELOW = ('/assets/', '/static/', '/svelte/', f'{_API}/heartbeat/', f'{_API}/call/', _FILE)
-_WRITE = frozenset({_UPLOAD, *(f'{_API}/{name}' for name in ('queue/join', 'cancel', 'reset', 'reset/'))})
+# run/predict fills the fields of an example; models are behind the queue, and gradio refuses them here
+_WRITE = frozenset({_UPLOAD, *(f'{_API}/{name}' for name in ('queue/join', 'run/predict', 'cancel', 'reset'))})
 _WRITE_BELOW = (f'{_API}/call/',)
 
 _JSON_BYTES = 200_000  # a request is a prompt and some numbers

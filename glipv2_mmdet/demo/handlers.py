@@ -18,7 +18,7 @@ from PIL import Image
 from ..apis.inferencer import GLIPv2Inferencer
 from ..apis.results import Detections, Result
 from ..text import Phrase, parse_prompt
-from ..visualization.painting import Marks, paint
+from ..visualization.painting import paint
 from ..visualization.palette import phrase_colour
 from ..visualization.text_panel import phrase_panel
 from .limits import Limits, check_number, check_phrases, check_text, read_image
@@ -39,7 +39,7 @@ class View:
     """What a tab shows for one request.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
+        picture: (H, W, 3) uint8 RGB; None of a model that says nothing about places.
         pieces: (text, label or None) of the prompt, question or caption, in order.
         colours: label → '#rrggbb', the colour of its boxes.
         summary: one line.
@@ -47,7 +47,7 @@ class View:
         answers: answer → score, of a question.
     """
 
-    picture: np.ndarray
+    picture: np.ndarray | None
     pieces: tuple[tuple[str, str | None], ...]
     colours: dict[str, str]
     summary: str
@@ -131,12 +131,12 @@ class Handlers:
     def _view(self, result: Result, text: str, found: Detections | None, summary: str,
               answers: dict[str, float] | None = None) -> View:
         phrases = () if found is None else found.phrases
-        names = _unique_names(phrases)
-        marks = Marks(labels=(), names=()) if found is None else found.marks()
         json_file = self.area.new_file(f'{type(result).__name__.lower()}.json')
         json_file.write_text(result.to_json(indent=1), encoding='utf-8')
-        return View(picture=_shown(paint(result.image, marks)), pieces=_pieces(text, phrases, names),
-                    colours={name: '#{:02x}{:02x}{:02x}'.format(*phrase_colour(k)) for k, name in enumerate(names)},
+        return View(picture=None if found is None else _shown(paint(found.image, found.marks())),
+                    pieces=_pieces(text, phrases),
+                    colours={phrase.name: '#{:02x}{:02x}{:02x}'.format(*phrase_colour(k))
+                             for k, phrase in enumerate(phrases)},
                     summary=summary, json_file=str(json_file), answers=answers)
 
 
@@ -156,21 +156,11 @@ def _count(found: Detections, threshold: float) -> str:
     return f'{len(found)} {"box" if len(found) == 1 else "boxes"}: {listed}{more}'
 
 
-def _unique_names(phrases: Sequence[Phrase]) -> list[str]:
-    """One label per phrase; a sentence may name 'a star' twice, and each has its colour."""
-    seen: Counter[str] = Counter()
-    names = []
-    for phrase in phrases:
-        seen[phrase.name] += 1
-        names.append(phrase.name if seen[phrase.name] == 1 else f'{phrase.name} ({seen[phrase.name]})')
-    return names
-
-
-def _pieces(text: str, phrases: Sequence[Phrase], names: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
+def _pieces(text: str, phrases: Sequence[Phrase]) -> tuple[tuple[str, str | None], ...]:
     """The text cut at the ends of its phrases."""
     pieces, at = [], 0
     for start, end, phrase in phrase_panel(text, phrases).spans:
-        pieces += [(text[at:start], None), (text[start:end], names[phrase])]
+        pieces += [(text[at:start], None), (text[start:end], phrases[phrase].name)]
         at = end
     pieces.append((text[at:], None))
     return tuple((piece, label) for piece, label in pieces if piece)

@@ -94,7 +94,10 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
                          f'{limits.minutes_kept:g} minutes. Upload it again.') from error
     except UnidentifiedImageError as error:
         raise LimitError(f'This file is no image that can be read. Expected one of {", ".join(FORMATS)}.') from error
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own bound comes first where ours is above it
+        raise LimitError(f'The image has too many pixels, at most {limits.megapixels:g} million are accepted. Send a '
+                         'smaller copy.') from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise LimitError('The image file is damaged or incomplete. Open it in an image program and save it again, or '
                          'choose another one.') from error
 
