@@ -5,6 +5,7 @@ where it stopped; the converted file appears complete or not at all.
 """
 from __future__ import annotations
 
+import http
 import os
 import re
 from collections.abc import Callable
@@ -140,7 +141,7 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
     try:
         with open_url(url, headers=headers) as response:
             # a server that knows no ranges begins again
-            resumed = response.status == 206
+            resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
             if resumed and not response.headers.get('Content-Range', '').startswith(f'bytes {done}-'):
                 raise FetchError(f'{url}: the server sent another range than asked for.')
             done = done if resumed else 0
@@ -152,5 +153,5 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
                     progress(done, total)
     except FetchError as error:
         # all of it is there: it broke off between the last byte and the check
-        if not headers or '416' not in str(error):
+        if not headers or error.status != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise

@@ -20,7 +20,15 @@ AddressCheck = Callable[[str], None]
 
 
 class FetchError(OSError):
-    """Something that could not be fetched; the text names the address and the reason."""
+    """Something that could not be fetched; the text names the address and the reason.
+
+    Attributes:
+        status: what the server answered, where it did.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def is_url(text: Any) -> bool:
@@ -81,7 +89,7 @@ def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | No
         response = opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        raise FetchError(f'{url}: the server says {error.code} {error.reason}.') from error
+        raise FetchError(f'{url}: the server says {error.code} {error.reason}.', error.code) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, FetchError):
             raise

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -27,6 +28,7 @@ from ..checkpoints import read_checkpoint, save_checkpoint, state_dict_of
 from ..compat.cpu_distributed import use_single_precision_where_no_gpu
 from ..datasets.own_data import OwnData
 from ..models import TunedPrompt
+from ..visualization import GLIPv2Visualizer
 from .finetuning_config import MONITOR, FinetuneSettings, base_config, training_config
 
 #: What a run leaves beside its figures.
@@ -187,11 +189,7 @@ def _draw_pictures(model: nn.Module, config: Config, folder: Path, number: int, 
     """Boxes on the first images of the test data set of ``config``."""
     if number < 1:
         return
-    # painting needs matplotlib, which takes a second to import
-    import mmcv
-    from mmdet.visualization import DetLocalVisualizer
-
-    visualizer = DetLocalVisualizer(line_width=2)
+    visualizer = GLIPv2Visualizer()
     visualizer.dataset_meta = dict(classes=tuple(classes), palette='random')
     loader = Runner.build_dataloader(dict(copy.deepcopy(config.test_dataloader), batch_size=1), seed=0)
     for _, batch in zip(range(number), loader, strict=False):

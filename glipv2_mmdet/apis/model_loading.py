@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,7 +15,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -69,7 +70,8 @@ def load_model(model: str | PathLike | Config, weights: str | PathLike | None = 
     state_dict = None if weights is None else read_weights(weights)
     detector = MODELS.build(copy.deepcopy(parts))
     if state_dict is None:
-        detector.init_weights()
+        with _quiet():
+            detector.init_weights()
         print_log(f'{_title(model)} was given no weights: they are RANDOM, and what it finds means nothing. Pass '
                   'weights="file.pth" (--weights file.pth).', logger='current', level=logging.WARNING)
     else:
@@ -136,6 +138,18 @@ def _load(detector: GLIPv2, state_dict: Mapping[str, Tensor], weights: str | Pat
                      allow_unexpected=[f'{part}.*' for part in TRAINING_PARTS])
     except CheckpointError as error:
         raise CheckpointError(f'{title} was given "{weights}". {error}') from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without mmengine's four lines per tensor."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _title(model: str | PathLike | Config) -> str:

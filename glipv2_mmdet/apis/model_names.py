@@ -50,12 +50,15 @@ def configs_dir() -> Path:
 
 
 def config_of(name: str) -> Path:
-    """The config of a short name.
+    """The config of a short name, or of the name of a shipped config without its ``.py``.
 
     Raises:
         ValueError: no model has that name.
     """
     if name not in MODEL_CONFIGS:
+        for file in (configs_dir() / 'glipv2').rglob('*.py'):
+            if file.stem == name:
+                return file
         raise ValueError(f'There is no model "{name}", and no such file or folder. Expected one of '
                          f'{", ".join(MODEL_CONFIGS)}, the path of a config (.py), or a folder of save_pretrained().')
     return configs_dir() / 'glipv2' / MODEL_CONFIGS[name]

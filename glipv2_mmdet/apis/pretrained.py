@@ -24,6 +24,7 @@ from ..text.tokenize import SHIPPED_VOCABS
 from ..version import __version__
 
 CONFIG, WEIGHTS, PROMPT, README = 'config.json', 'model.safetensors', 'prompt.safetensors', 'README.md'
+VOCAB, TEXT_ENCODER = 'vocab', 'text_encoder'
 _FORMAT = 'glipv2_mmdet'
 #: What mmcv looks up by name instead of in a registry.
 _NMS_TYPES = ('nms', 'soft_nms')
@@ -126,7 +127,9 @@ def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[
     vocab = model.language_model.tokenizer.vocab
     words['vocab'] = _copy(SHIPPED_VOCABS.get(vocab, Path(vocab)), folder)
     if isinstance(words.get('config'), (str, PathLike)):
-        words['config'] = model.language_model.model.config.to_diff_dict()
+        (folder / TEXT_ENCODER).mkdir()
+        shutil.copyfile(Path(words['config']) / CONFIG, folder / TEXT_ENCODER / CONFIG)
+        words['config'] = {'__file__': TEXT_ENCODER}
     if config.get('vqa_head') and model.vqa_head.answers is not None:
         config['vqa_head'] = {**config['vqa_head'], 'answers': list(model.vqa_head.answers)}
     config['tuned_prompt'] = None
@@ -138,8 +141,8 @@ def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[
 
 def _copy(source: Path, folder: Path) -> dict[str, str]:
     if source.is_dir():
-        shutil.copytree(source, folder / 'vocab')
-        return {'__file__': 'vocab'}
+        shutil.copytree(source, folder / VOCAB)
+        return {'__file__': VOCAB}
     shutil.copyfile(source, folder / source.name)
     return {'__file__': source.name}
 
@@ -168,7 +171,7 @@ def _decode(value: Any, folder: Path) -> Any:
         return tuple(_decode(item, folder) for item in value['__tuple__'])
     if value.keys() == {'__file__'}:
         name = value['__file__']
-        if not isinstance(name, str) or Path(name).name != name or not (folder / name).exists():
+        if not isinstance(name, str) or Path(name).name != name or name == '..' or not (folder / name).exists():
             raise CheckpointError(f'"{folder / CONFIG}" names the file {name!r}, which is not in the folder. The copy '
                                   'of the folder may be incomplete.')
         return str(folder / name)

@@ -3,8 +3,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from mmengine.logging import MMLogger
 
 from ..version import __version__
 
@@ -36,14 +40,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
+        with _logs_on_stderr():
+            args.run(args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    # what the package raises about its input; anything else is a bug, and its traceback is wanted
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except Exception as error:  # a user gets a line about any of them, and may ask for more
         if args.debug:
             raise
-        message = ' '.join(str(error).split()) or type(error).__name__
-        sys.stderr.write(f'glipv2 {args.command}: {message}\n')
+        message = ' '.join(str(error).split())
+        if not isinstance(error, (ValueError, OSError, ImportError)):
+            # nothing that was checked before: more likely a bug than a wrong argument
+            message = f'{type(error).__name__}: {message} (--debug shows where)'
+        sys.stderr.write(f'glipv2 {args.command}: {message or type(error).__name__}\n')
         return FAILED
     return 0
+
+
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    """Warnings only, and not between the results: mmengine logs to standard output."""
+    logger = MMLogger.get_current_instance()
+    streams = {handler: handler.stream for handler in logger.handlers if isinstance(handler, logging.StreamHandler)
+               and handler.stream is sys.stdout}
+    level = logger.level
+    for handler in streams:
+        handler.setStream(sys.stderr)
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for handler, stream in streams.items():
+            handler.setStream(stream)

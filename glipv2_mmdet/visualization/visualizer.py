@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
+            Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(out_file)
         else:
             self.add_image(name, picture, step)

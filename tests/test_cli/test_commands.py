@@ -1,0 +1,148 @@
+"""Each command in this process: what it prints, what it writes, and how it fails."""
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from glipv2_mmdet.apis import downloads
+from glipv2_mmdet.apis.downloads import PublicCheckpoint
+from glipv2_mmdet.cli import download as download_command
+from glipv2_mmdet.cli import main
+from glipv2_mmdet.cli.main import COMMANDS
+from glipv2_mmdet.cli.options import _file_name
+from tests.http_server import web_server
+from tests.test_checkpoints.tiny_glip import mmdet_weights
+
+PROMPT = 'red circle . blue square'
+
+
+@pytest.fixture
+def run(nano_files, capsys):
+    """Runs a command with a nano model; (exit code, standard output, standard error)."""
+    def call(command: str, *words: str, model: str = 'glipv2-nano') -> tuple[int, str, str]:
+        config, weights = nano_files(model)
+        code = main([command, *map(str, words), '--model', config, '--weights', weights, '--device', 'cpu'])
+        return code, *capsys.readouterr()
+    return call
+
+
+def test_detect_writes_a_picture_per_image_and_their_numbers(run, shapes_dir, tmp_path):
+    code, out, err = run('detect', shapes_dir / 'images/val', PROMPT, '--threshold', '0', '--max-boxes', '2',
+                         '--batch-size', '3', '--out', tmp_path / 'out')
+    assert code == 0 and len(out.splitlines()) == 8 * 3
+    assert out.splitlines()[0].endswith('000001.jpg: 2 found')
+    assert 'is Python code' in err and '8 pictures' in err
+    records = json.loads((tmp_path / 'out/results.json').read_text())
+    assert [record['picture'] for record in records] == [f'{number:06d}.jpg' for number in range(1, 9)]
+    assert all(len(record['objects']) == 2 for record in records)
+    assert all(Image.open(tmp_path / 'out' / record['picture']).width >= 320 for record in records)
+
+
+def test_json_lines_are_all_there_is_on_standard_output(run, scenes):
+    code, out, _ = run('detect', scenes[0], PROMPT, '--threshold', '0', '--max-boxes', '1', '--json')
+    content, = map(json.loads, out.splitlines())
+    assert code == 0 and content['source'] == scenes[0] and len(content['objects']) == 1
+
+
+@pytest.mark.parametrize('model, command, words, check', [
+    ('glipv2-nano-mask', 'segment', (PROMPT, '--threshold', '0', '--max-boxes', '2'),
+     lambda content: len(content['objects']) == 2 and content['objects'][0]['mask']['size'] == [
+         content['height'], content['width']]),
+    ('glipv2-nano', 'ground', ('a red circle above a star', '--phrases', 'star'),
+     lambda content: [phrase['name'] for phrase in content['phrases']] == ['star']),
+    ('glipv2-nano', 'ground', ('the star on the left', '--whole'),
+     lambda content: [phrase['name'] for phrase in content['phrases']] == ['the star on the left']),
+    ('glipv2-nano-vqa', 'ask', ('is there a star?', '--answers', '3'),
+     lambda content: content['question'] == 'is there a star?' and len(content['answers']) == 3),
+    ('glipv2-nano-caption', 'caption', ('--max-words', '3', '--beam-size', '1'),
+     lambda content: bool(content['caption'])),
+])
+def test_other_tasks(run, scenes, model, command, words, check):
+    code, out, _ = run(command, scenes[0], *words, '--json', model=model)
+    assert code == 0 and check(json.loads(out))
+    code, out, _ = run(command, scenes[0], *words, model=model)
+    assert code == 0 and out.startswith(f'{scenes[0]}: ')
+
+
+def test_a_saved_folder_is_a_model(nano_files, tmp_path, scenes, capsys):
+    from glipv2_mmdet import GLIPv2Inferencer
+    GLIPv2Inferencer(*nano_files('glipv2-nano'), 'cpu').save_pretrained(tmp_path / 'nano')
+    assert main(['detect', scenes[0], PROMPT, '--model', str(tmp_path / 'nano'), '--device', 'cpu']) == 0
+    assert 'Python code' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words, message', [
+    (('nowhere.jpg', PROMPT), 'There is no image "nowhere.jpg"'),
+    (('{image}', ' . '), 'no letter or digit'),
+    (('{image}',), 'There is no prompt'),
+    (('{image}', PROMPT, '--threshold', '2'), 'threshold is 2.0'),
+])
+def test_errors_are_one_line_and_code_2(run, scenes, words, message):
+    code, out, err = run('detect', *(word.replace('{image}', scenes[0]) for word in words))
+    lines = [line for line in err.splitlines() if not line.startswith('Warning')]
+    assert code == 2 and not out and len(lines) == 1
+    assert lines[0].startswith('glipv2 detect: ') and message in lines[0]
+
+
+def test_a_missing_head_and_wrong_weights_are_such_lines(run, nano_files, scenes, capsys):
+    code, _, err = run('caption', scenes[0])
+    assert code == 2 and 'glipv2_t_caption.py' in err and 'Traceback' not in err
+    config, _ = nano_files('glipv2-nano-mask')
+    _, weights = nano_files('glipv2-nano')
+    assert main(['segment', scenes[0], PROMPT, '--model', config, '--weights', weights, '--device', 'cpu']) == 2
+    assert 'lacks: "mask_head' in capsys.readouterr().err
+
+
+def test_debug_shows_where(scenes):
+    with pytest.raises(ValueError, match='no model "glipv3"'):
+        main(['detect', scenes[0], PROMPT, '--model', 'glipv3', '--debug'])
+
+
+def test_a_broken_config_is_a_line_too(tmp_path, scenes, capsys):
+    (tmp_path / 'broken.py').write_text('model = dict(')
+    assert main(['detect', scenes[0], PROMPT, '--model', str(tmp_path / 'broken.py')]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith('glipv2 detect: SyntaxError') and '--debug' in err
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, '--help'])
+    assert caught.value.code == 0 and f'glipv2 {command}' in capsys.readouterr().out
+
+
+def test_a_command_is_required(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2 and 'COMMAND' in capsys.readouterr().err
+
+
+def test_download_prints_the_file_that_models_find(tmp_path, monkeypatch, capsys):
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=mmdet_weights()), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    path = f'/glip/glip_tiny_mmdet-{digest}.pth'
+    monkeypatch.setenv('GLIPV2_CACHE', str(tmp_path))
+    monkeypatch.setattr(download_command, 'public_checkpoint',
+                        lambda name: PublicCheckpoint(name, f'https://weights.example{path}', digest))
+    with web_server() as server:
+        assert main(['download', 'glip-t', '--mirror', server.url]) == 2
+        assert 'says 404' in capsys.readouterr().err
+        server.files[path] = buffer.getvalue()
+        assert main(['download', 'glip-t', '--mirror', server.url]) == 0
+    printed = Path(capsys.readouterr().out.strip())
+    assert printed.parent == tmp_path and downloads.downloaded_weights('glip-t') == printed
+
+
+def test_pictures_of_equal_names_stay_apart():
+    taken: set[str] = set()
+    names = [_file_name(source, taken) for source in (
+        'a/photo.png', 'b/photo.jpg', 'clip.mp4#12', 'https://x/y/photo.jpg?size=1', 'https://x/')]
+    assert names == ['photo.jpg', 'photo_2.jpg', 'clip_000012.jpg', 'photo_3.jpg', 'x.jpg']
