@@ -5,6 +5,8 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # tasks of the page; here, too, so that --help does not wait for gradio
@@ -61,11 +63,20 @@ def run(args: argparse.Namespace) -> None:
         if tuple(values) not in loaded:
             loaded[tuple(values)] = GLIPv2Inferencer(*values, device=args.device)
     models = {task: loaded[tuple(values)] for task, values in given.items()}
-    stop = threading.Event()
-    # a service manager's way to end it: uploads are deleted then, too
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with running_demo(models, host=args.host, port=args.port, limits=limits, public_url=args.public_url) as address:
+    page = running_demo(models, host=args.host, port=args.port, limits=limits, public_url=args.public_url)
+    with _stop_event() as stop, page as address:
         sys.stdout.write(f'The demo is at {args.public_url or address}   (Ctrl-C ends it)\n')
         sys.stdout.flush()
         while not stop.wait(1.0):  # short: a wait without end cannot be interrupted on Windows
             pass
+
+
+@contextmanager
+def _stop_event() -> Iterator[threading.Event]:
+    """Set by SIGTERM, the way of service managers to end a program: uploads are deleted then, too."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
