@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import html
 import ipaddress
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -193,7 +193,7 @@ class _ResultFields:
     answers: gr.Label | None
     picture: gr.Image
     text: gr.HighlightedText
-    summary: gr.HTML
+    summary: gr.Markdown
     download: gr.DownloadButton
 
     @classmethod
@@ -205,7 +205,7 @@ class _ResultFields:
                              format='png', buttons=['download', 'fullscreen']),
             text=gr.HighlightedText([(f'The {text.lower()} comes here, its phrases in the colours of their boxes.',
                                       None)], label=text, show_inline_category=False),
-            summary=gr.HTML(elem_classes='glipv2-summary'),
+            summary=gr.Markdown(elem_classes='glipv2-summary'),
             download=gr.DownloadButton('Download json', interactive=False, size='sm'))
 
     def connect(self, triggers: Sequence[Callable], method: Callable[..., View], inputs: Sequence[gr.Component],
@@ -216,7 +216,7 @@ class _ResultFields:
         def show(view: View) -> list:
             answers = [] if self.answers is None else [view.answers]
             return [*answers, gr.update(value=view.picture, visible=view.picture is not None),
-                    gr.update(value=list(view.pieces), color_map=view.colours), html.escape(view.summary),
+                    gr.update(value=list(view.pieces), color_map=view.colours), _plain(view.summary),
                     gr.update(value=view.json_file, interactive=True)]
 
         # all tasks wait in one queue: there is one thread that runs models
@@ -240,6 +240,11 @@ def _readable(method: Callable[..., View], show: Callable[[View], list]) -> Call
                            duration=_ERROR_SECONDS, title='Failed', print_exception=False) from error
 
     return answer
+
+
+def _plain(text: str) -> str:
+    """Markdown that shows a text as it is: a visitor may look for 'traffic_light' or '<b>'."""
+    return re.sub(r'([\\`*_\[\]<>&|~$#])', r'\\\1', text)
 
 
 def is_loopback(host: str) -> bool:
