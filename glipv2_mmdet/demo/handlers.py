@@ -98,14 +98,14 @@ class Handlers:
         text = check_text(question, 'question', self.limits)
         pixels = self._image(image)
         answer, seconds = self._timed(lambda: self.models['ask'].ask(pixels, text))
-        return self._view(answer, text, answer.detections, f'{answer.best} · {seconds:.2f} s',
+        return self._view(answer, text, answer.detections, f'{answer.best} · {seconds:.2f}\u00a0s',
                           answers=dict(zip(answer.answers, answer.scores, strict=True)))
 
     def caption(self, image: str | None) -> View:
         """A sentence about the image, with boxes where the model grounds it."""
         pixels = self._image(image)
         caption, seconds = self._timed(lambda: self.models['caption'].caption(pixels))
-        return self._view(caption, caption.text, caption.detections, f'{seconds:.2f} s')
+        return self._view(caption, caption.text, caption.detections, f'{seconds:.2f}\u00a0s')
 
     def _find(self, call: Callable[..., Detections], image: str | None, prompt: str, kind: str, threshold: float,
               max_boxes: float) -> View:
@@ -115,7 +115,7 @@ class Handlers:
         max_boxes = int(check_number(max_boxes, 'number of boxes', 1, self.limits.boxes))
         pixels = self._image(image)
         found, seconds = self._timed(lambda: call(pixels, text, threshold=threshold, max_boxes=max_boxes))
-        return self._view(found, found.prompt, found, f'{_count(found, threshold)} · {seconds:.2f} s')
+        return self._view(found, found.prompt, found, f'{_count(found, threshold)} · {seconds:.2f}\u00a0s')
 
     def _image(self, image: str | None) -> np.ndarray:
         if not image:

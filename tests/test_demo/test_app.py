@@ -48,7 +48,7 @@ def test_boxes_of_names(visitor: Visitor, scene_file: Path) -> None:
     picture, text, summary, file = reply.data
     content = numbers(visitor, file)
     assert [phrase['name'] for phrase in content['phrases']] == ['red circle', 'blue square']
-    assert len(content['objects']) == 5 and re.fullmatch(r'5 boxes: .+ · \d+\.\d\d s', summary)
+    assert len(content['objects']) == 5 and re.fullmatch(r'5 boxes: .+ · \d+\.\d\d\ss', summary)
     tokens = [(token['token'], token['class_or_confidence']) for token in value_of(text)]
     assert tokens[:3] == [('red circle', 'red circle'), ('. ', None), ('blue square', 'blue square')]
     assert text['color_map'] == {'red circle': '#ff7f0e', 'blue square': '#56b4e9'}

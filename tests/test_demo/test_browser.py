@@ -16,7 +16,7 @@ pytest.importorskip('gradio', reason="needs the extra 'demo': pip install 'glipv
 pytest.importorskip('selenium', reason="needs the extra 'tests': pip install 'glipv2_mmdet[tests]'")
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -51,7 +51,9 @@ def browser(demo: RunningDemo) -> Iterator[webdriver.Chrome]:
 
 
 def wait(browser: webdriver.Chrome, found: Callable[[], object]) -> object:
-    return WebDriverWait(browser, _SECONDS, poll_frequency=0.2).until(lambda _: found())
+    # an element can be replaced between finding and reading it
+    return WebDriverWait(browser, _SECONDS, poll_frequency=0.2,
+                         ignored_exceptions=[StaleElementReferenceException]).until(lambda _: found())
 
 
 def visible(browser: webdriver.Chrome, selector: str, text: str = '') -> list[WebElement]:
@@ -91,14 +93,16 @@ def test_upload_prompt_boxes(browser: webdriver.Chrome, scene_file: Path) -> Non
     threshold.clear()
     threshold.send_keys('0\t')
     run(browser, 'Find')
-    summary = wait(browser, lambda: visible(browser, '.glipv2-summary', 'boxes:'))[0].text
-    assert re.match(r'\d+ boxes: ', summary)
-    colours = {element.text: element.value_of_css_property('background-color')
-               for element in visible(browser, '.token-container > span')}
-    assert len({colours['green cross'], colours['yellow star'], 'rgba(0, 0, 0, 0)'}) == 3
-    picture = wait(browser, lambda: [image for image in visible(browser, 'img')
-                                     if 'image.png' in (image.get_attribute('src') or '')])[0]
-    assert browser.execute_script('return arguments[0].naturalWidth', picture) >= 480
+    wait(browser, lambda: re.match(r'\d+ boxes: ', visible(browser, '.glipv2-summary')[0].text))
+
+    def colours() -> dict[str, str]:
+        return {element.text: element.value_of_css_property('background-color')
+                for element in visible(browser, '.token-container > span')}
+    found = wait(browser, lambda: (now := colours()).keys() >= {'green cross', 'yellow star'} and now)
+    assert len({found['green cross'], found['yellow star'], 'rgba(0, 0, 0, 0)'}) == 3
+    # the picture of the result, which is enlarged; the upload beside it is as it was
+    width = 'return arguments[0].naturalWidth'
+    assert wait(browser, lambda: any(browser.execute_script(width, image) >= 480 for image in visible(browser, 'img')))
     assert visible(browser, 'a[download], button', 'Download json')
 
 
