@@ -42,12 +42,14 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'gradio>=6.31,<7', 'selenium'],
+    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'supervision', 'gradio>=6.31,<7',
+              'selenium'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
     'demo': ['gradio>=6.31,<7', 'pillow>=10.1'],
+    'supervision': ['supervision'],
 }
 
 

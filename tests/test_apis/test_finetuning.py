@@ -84,7 +84,12 @@ def test_a_prompt_is_tuned_and_found_again(base, data, data_folder, tmp_path):
     # [CLS] red box . blue box [SEP], 96 channels
     assert content['trained_parameters'] == 7 * 96 and 0 < content['trained_share'] < 0.005
     assert content['steps'] == 2 and content['classes'] == list(CLASSES)
-    assert len(list((run_dir / 'pictures').glob('*.png'))) == 1 and not list(run_dir.glob('*.pth'))
+    assert not list(run_dir.glob('*.pth'))
+    picture, = map(Image.open, (run_dir / 'pictures').glob('*.png'))
+    scene = Image.open(data_folder / 'valid/0.png')
+    # enlarged, with the class names below
+    scale = round(640 / max(scene.size))
+    assert picture.width == scale * scene.width and picture.height > scale * scene.height
 
     # the config of the run with the base weights is the tuned model
     model = init_detector(str(run_dir / 'config.py'), base[1], device='cpu', palette='random')

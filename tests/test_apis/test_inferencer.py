@@ -245,7 +245,7 @@ def test_a_tuned_prompt_brings_its_classes(scenes, tmp_path, nano_files):
 
 def test_random_weights_are_announced_in_one_line(scenes):
     said, logger = [], MMLogger.get_current_instance()
-    handler = logging.Handler()
+    handler = logging.Handler(logging.INFO)
     handler.emit = said.append
     logger.addHandler(handler)
     try:
