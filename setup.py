@@ -43,12 +43,13 @@ EXTRAS_REQUIRE = {
         'setuptools<81',
     ],
     'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx', 'onnxruntime',
-              'supervision'],
+              'supervision', 'gradio>=6.31,<7', 'selenium'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
     'export': ['onnx>=1.15', 'onnxruntime>=1.16'],
+    'demo': ['gradio>=6.31,<7', 'pillow>=10.1'],
     'supervision': ['supervision'],
 }
 

@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from ..version import __version__
 
 #: Modules of this package, in the order of the help.
-COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'export')
+COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'export', 'demo')
 FAILED, INTERRUPTED = 2, 130
 
 
