@@ -65,7 +65,7 @@ def panel_of(sample: Any) -> tuple[PanelText, ...]:
                  for answer, score in zip(answers.texts, answers.scores, strict=True)][:_MOST_ANSWERS]
         head = (PanelText(question),) if isinstance(question, str) else ()
         return head + tuple(PanelText(line, quiet=place > 0) for place, line in enumerate(lines))
-    prompt = sample.get('prompt', None) or _prompt_of(sample)
+    prompt = sample.get('prompt', None) or shown_prompt(sample)
     return () if prompt is None else (PanelText(prompt.text.rstrip(), _phrase_spans(prompt.phrases, prompt.text)),)
 
 
@@ -125,7 +125,8 @@ def line_height(size: int) -> int:
     return ascent + descent + max(2, size // 5)
 
 
-def _prompt_of(sample: Any) -> Prompt | None:
+def shown_prompt(sample: Any) -> Prompt | None:
+    """The prompt that the ``text`` of a sample makes, as mmdet's inference reads it; None where it makes none."""
     text = sample.get('text', None)
     if text is None:
         return None
