@@ -48,6 +48,7 @@ EXTRAS_REQUIRE = {
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],
     'lvis': ['lvis'],
+    'docs': ['mkdocs', 'mkdocs-material', 'mkdocstrings[python]'],
 }
 
 
