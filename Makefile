@@ -4,7 +4,7 @@
 VENV_PYTHON := .venv/bin/python
 PYTHON ?=
 
-.PHONY: help env quickstart test test-fast lint clean
+.PHONY: help env quickstart test test-fast lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make test         lint, then every test (at most 12 minutes on 2 cores)'
 	@echo 'make test-fast    the quick tests only (at most 2 minutes)'
 	@echo 'make lint         ruff'
+	@echo 'make docs         the documentation site, in site/'
 	@echo 'make env          only the environment, in .venv'
 	@echo 'make clean        remove caches and build files; .venv, data and work_dirs stay'
 
@@ -31,6 +32,10 @@ test-fast: env
 lint: env
 	$(VENV_PYTHON) -m ruff check .
 
+docs: env
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	$(VENV_PYTHON) -m mkdocs build --strict
+
 clean:
-	rm -rf build dist *.egg-info glipv2_mmdet/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info glipv2_mmdet/.mim .pytest_cache .ruff_cache .hypothesis
 	find configs glipv2_mmdet tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -51,6 +51,7 @@ EXTRAS_REQUIRE = {
     'export': ['onnx>=1.15', 'onnxruntime>=1.16'],
     'demo': ['gradio>=6.31,<7', 'pillow>=10.1'],
     'supervision': ['supervision'],
+    'docs': ['mkdocs', 'mkdocs-material', 'mkdocstrings[python]'],
 }
 
 

@@ -16,8 +16,10 @@ def apply_compat() -> None:
         StackError: a package is missing, too old, or does not start; all problems are in one message.
     """
     check_stack()
+    from .config_package import offer_configs
     from .mmcv_ops import provide_mmcv_ops
     from .safe_load import allow_mmengine_checkpoints
 
     provide_mmcv_ops()
     allow_mmengine_checkpoints()
+    offer_configs()

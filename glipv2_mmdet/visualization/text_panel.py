@@ -62,7 +62,7 @@ def panel_of(sample: Any) -> tuple[PanelText, ...]:
     question = sample.get('question', None) or sample.get('text', None)
     if answers is not None:
         return answer_panel(question if isinstance(question, str) else '', answers.texts, answers.scores)
-    prompt = sample.get('prompt', None) or _prompt_of(sample)
+    prompt = sample.get('prompt', None) or shown_prompt(sample)
     return () if prompt is None else (phrase_panel(prompt.text.rstrip(), prompt.phrases),)
 
 
@@ -135,7 +135,8 @@ def line_height(size: int) -> int:
     return ascent + descent + max(2, size // 5)
 
 
-def _prompt_of(sample: Any) -> Prompt | None:
+def shown_prompt(sample: Any) -> Prompt | None:
+    """The prompt that the ``text`` of a sample makes, as mmdet's inference reads it; None where it makes none."""
     text = sample.get('text', None)
     if text is None:
         return None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from .painting import LEAST_SIDE, Marks, enlarge, font_size, paint_marks
-from .text_panel import paint_panel, panel_of
+from .text_panel import PanelText, paint_panel, panel_of, shown_prompt
 
 
 @VISUALIZERS.register_module()
@@ -42,20 +43,17 @@ class GLIPv2Visualizer(DetLocalVisualizer):
                        draw_gt: bool = True, draw_pred: bool = True, show: bool = False, wait_time: float = 0,
                        out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
         """Draws what mmdet's does, enlarged and with the text below; arguments as there. ``image`` is RGB."""
-        image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-        large, scale = enlarge(image, self.least_side)
-        drawn = []
+        columns = []
         if data_sample is not None:
             data_sample = data_sample.cpu()
             if draw_gt and 'gt_instances' in data_sample:
-                drawn.append(self.draw_phrases(large, data_sample.gt_instances, scale, data_sample))
+                columns.append(data_sample.gt_instances)
             if draw_pred and 'pred_instances' in data_sample:
                 found = data_sample.pred_instances
-                drawn.append(self.draw_phrases(large, found[found.scores > pred_score_thr], scale, data_sample))
-        picture = np.concatenate(drawn or [large], axis=1)
-        if data_sample is not None:
-            panel = paint_panel(panel_of(data_sample), picture.shape[1], font_size(large.shape))
-            picture = np.concatenate((picture, panel))
+                columns.append(found[found.scores > pred_score_thr])
+        paragraphs = panel_of(data_sample) if data_sample is not None else ()
+        titles = ('ground truth', 'prediction') if len(columns) == 2 else ()
+        picture = self.compose(image, columns, data_sample, paragraphs, titles)
         self.set_image(picture)
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
@@ -64,6 +62,29 @@ class GLIPv2Visualizer(DetLocalVisualizer):
             Image.fromarray(picture).save(out_file)
         else:
             self.add_image(name, picture, step)
+
+    def compose(self, image: np.ndarray, columns: Sequence[InstanceData], sample: DetDataSample | None,
+                paragraphs: Sequence[PanelText], titles: Sequence[str] = ()) -> np.ndarray:
+        """The picture of a sample: enlarged, once per set of instances, with titles above and text below.
+
+        Args:
+            image: (H, W, 3) RGB.
+            columns: what to draw in each column, see :meth:`draw_phrases`; without any the image stands alone.
+            sample: names phrases, see :meth:`draw_phrases`.
+            paragraphs: the text below.
+            titles: one per column, or none.
+
+        Returns:
+            (H', W', 3) RGB uint8.
+        """
+        large, scale = enlarge(np.ascontiguousarray(image.clip(0, 255).astype(np.uint8)), self.least_side)
+        drawn = [self.draw_phrases(large, instances, scale, sample) for instances in columns] or [large]
+        size, width = font_size(large.shape), large.shape[1]
+        if titles:
+            drawn = [np.concatenate((paint_panel([PanelText(title, quiet=True)], width, size), part))
+                     for title, part in zip(titles, drawn, strict=True)]
+        picture = np.concatenate(drawn, axis=1)
+        return np.concatenate((picture, paint_panel(paragraphs, picture.shape[1], size)))
 
     def draw_phrases(self, image: np.ndarray, instances: InstanceData, scale: int, sample: DetDataSample) -> np.ndarray:
         """Boxes and masks over a copy of an enlarged picture.
@@ -85,7 +106,7 @@ class GLIPv2Visualizer(DetLocalVisualizer):
     def _names(self, instances: InstanceData, sample: DetDataSample, labels: list[int]) -> list[str]:
         if 'label_names' in instances:
             return list(instances.label_names)
-        prompt = sample.get('prompt', None)
+        prompt = sample.get('prompt', None) or shown_prompt(sample)
         known = prompt.names if prompt is not None else self.dataset_meta.get('classes', None) or ()
         return [known[label] if label < len(known) else f'phrase {label}' for label in labels]
 

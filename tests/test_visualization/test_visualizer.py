@@ -137,3 +137,20 @@ def test_no_label_covers_another_and_all_lie_in_the_picture():
     # the same box again and again: places run out, and nothing is written over
     places = [place_label(np.array([300., 300, 320, 320]), 'x' * 12, size, (800, 600), taken) for _ in range(3)]
     assert places[0] == places[1] == places[2]
+
+
+def test_columns_say_what_they_are_and_names_come_from_the_text(draw):
+    sample = _sample()
+    single = draw(sample).shape[0]
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10., 20., 60., 70.]]), labels=torch.tensor([0]))
+    both = draw(sample)
+    assert both.shape[0] == single + line_height(15) + 2 * 7
+    visualizer = VISUALIZERS.build(dict(type='GLIPv2Visualizer', name='names'))
+    asked = DetDataSample(metainfo=dict(text='the red cross', tokens_positive=[[[0, 13]]]))
+    assert visualizer._names(InstanceData(labels=torch.tensor([0])), asked, [0]) == ['the red cross']
+
+
+def test_all_colours_can_be_read_on_the_dark_panel():
+    for index in range(60):
+        red, green, blue = phrase_colour(index)
+        assert 0.2126 * red + 0.7152 * green + 0.0722 * blue > 105
