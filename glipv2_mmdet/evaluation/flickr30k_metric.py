@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
@@ -57,7 +58,10 @@ class Flickr30kRecall(BaseMetric):
         self.protocols = tuple(protocols)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps (types, rank of the first right box per protocol) of every phrase that has a box."""
+        """Keeps, per sample, (types, rank of the first right box per protocol) of every phrase that has a box.
+
+        mmengine cuts what it collects to as many entries as the data set has samples: a sample is one entry.
+        """
         for sample in data_samples:
             if 'instances' not in sample or 'tokens_positive' not in sample:
                 raise ValueError(
@@ -68,15 +72,18 @@ class Flickr30kRecall(BaseMetric):
             for instance in sample['instances']:
                 truth[instance['bbox_label']].append(instance['bbox'])
             types = sample.get('phrase_types')
+            phrases = []
             for label in range(len(sample['tokens_positive'])):
                 if truth[label]:
                     ranks = {
                         protocol: first_hit(found.get(label), truth[label], protocol == 'merged', self.iou_thr)
                         for protocol in self.protocols}
-                    self.results.append((tuple(types[label]) if types else (), ranks))
+                    phrases.append((tuple(types[label]) if types else (), ranks))
+            self.results.append(phrases)
 
-    def compute_metrics(self, results: list[tuple[tuple[str, ...], dict[str, float]]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[list[tuple[tuple[str, ...], dict[str, float]]]]) -> dict[str, float]:
         """All figures; without a single phrase only their number."""
+        results = list(chain.from_iterable(results))
         figures = {'num_phrases': len(results)}
         if not results:
             return figures
@@ -123,17 +130,18 @@ class GeneratedPhraseRecall(BaseMetric):
                 self.truth[sample['img_id']][names[instance['bbox_label']]].append(instance['bbox'])
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps the rank of the first right box of every generated phrase; None for one that annotators did not use."""
+        """Keeps, per sample, the rank of the first right box of every phrase; None for one annotators did not use."""
         for sample in data_samples:
             found = boxes_by_label(sample['pred_instances'])
             known: Mapping[str, list] = self.truth.get(sample['img_id'], {})
-            for label, phrase in enumerate(sample['pred_caption'].phrases):
-                boxes = known.get(_plain(phrase.name))
-                self.results.append(
-                    None if boxes is None else first_hit(found.get(label), boxes, False, self.iou_thr))
+            annotated = [known.get(_plain(phrase.name)) for phrase in sample['pred_caption'].phrases]
+            self.results.append([
+                None if boxes is None else first_hit(found.get(label), boxes, False, self.iou_thr)
+                for label, boxes in enumerate(annotated)])
 
-    def compute_metrics(self, results: list[float | None]) -> dict[str, float]:
+    def compute_metrics(self, results: list[list[float | None]]) -> dict[str, float]:
         """``matched``, ``num_phrases`` and, with any match, the recalls."""
+        results = list(chain.from_iterable(results))
         ranks = np.array([rank for rank in results if rank is not None])
         figures = {'num_phrases': len(results), 'matched': len(ranks) / max(len(results), 1)}
         return figures | (recalls(ranks, self.topk) if len(ranks) else {})

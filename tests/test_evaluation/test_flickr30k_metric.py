@@ -33,7 +33,7 @@ def _sample(truth, *detections, **more):
 def _evaluate(samples, **settings):
     metric = METRICS.build(dict(type='Flickr30kRecall', **settings))
     metric.process({}, samples)
-    return metric.evaluate(size=len(metric.results))
+    return metric.evaluate(size=len(samples))  # mmengine drops what is beyond one entry per sample
 
 
 def test_recall_at_k_counts_the_best_boxes_of_each_phrase():
@@ -129,7 +129,7 @@ def test_generated_phrases_are_matched_by_their_words(tmp_path):
     metric.process({}, [dict(
         img_id=7, pred_caption=_caption('Red cross', 'the two stars', 'a dog', 'star'),
         pred_instances=_found((0, 0.9, SQUARE), (1, 0.9, [0, 0, 3, 3]), (1, 0.5, [41, 40, 60, 60]), (2, 0.9, SQUARE)))])
-    assert metric.evaluate(size=4) == {
+    assert metric.evaluate(size=1) == {
         'generated/num_phrases': 4, 'generated/matched': 3 / 4, 'generated/R@1': 1 / 3,
         'generated/upper_bound': 2 / 3}
 

@@ -38,9 +38,9 @@ class VLFusionDyHead(BaseModule):
         text_ffn_channels: inner width of the text layers; 4 x ``text_channels`` by default.
         dropout: of both attentions, in training.
         num_groups: groups of the GroupNorms in the dynamic convolutions.
-        grad_checkpointing: trade computing time for memory in training. True computes whole blocks again in the backward
-            pass; ``'attention'`` only the attention between positions and words, whose maps grow with their product:
-            with long prompts most of the memory, for little time.
+        grad_checkpointing: trade computing time for memory in training. True computes whole blocks again in the
+            backward pass; ``'attention'`` only the attention between positions and words, whose maps grow with the
+            product of both.
         text_layer: ``'bert'`` (post-LayerNorm) or ``'clip'`` (pre-LayerNorm), the type of the text encoder.
         init_cfg: as in mmengine.
     """
@@ -48,7 +48,8 @@ class VLFusionDyHead(BaseModule):
     def __init__(self, num_blocks: int = 6, channels: int = 256, text_channels: int = 768, early_fusion: bool = True,
                  attention_channels: int = 2048, attention_heads: int = 8, text_heads: int = 12,
                  text_ffn_channels: int | None = None, dropout: float = 0.1, num_groups: int = 16,
-                 grad_checkpointing: bool | str = False, text_layer: str = 'bert', init_cfg: dict | None = None) -> None:
+                 grad_checkpointing: bool | str = False, text_layer: str = 'bert',
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if grad_checkpointing not in (False, True, 'attention'):
             raise ValueError(f"grad_checkpointing is {grad_checkpointing!r}. Expected True, False or 'attention'.")
