@@ -2,7 +2,7 @@
 
     bash benchmarks/peer/make_env.sh                                                       # once
     python benchmarks/compare_mmdet_glip.py                                                # table
-    python benchmarks/compare_mmdet_glip.py --json benchmarks/results/mmdet_glip.json      # and flat figures
+    python benchmarks/compare_mmdet_glip.py --json benchmarks/results/compare_mmdet_glip.json      # and flat figures
     python benchmarks/compare_mmdet_glip.py --cases infer-480x640-words --repeats 5
 
 Both sides get the same weights (random ones under mmdet's names, ours through the converter), images and prompts. What

@@ -98,8 +98,11 @@ def test_det_inferencer_paints_and_writes_predictions(config, checkpoint, images
     assert len(outputs['predictions']) == 2
     assert set(outputs['predictions'][0]) >= {'labels', 'scores', 'bboxes'}
     for image in images:
-        painted = cv2.imread(str(tmp_path / 'vis' / Path(image).name))
-        assert painted.shape == cv2.imread(image).shape and np.any(painted != cv2.imread(image))
+        painted, plain = cv2.imread(str(tmp_path / 'vis' / Path(image).name)), cv2.imread(image)
+        scale = painted.shape[1] // plain.shape[1]  # small scenes are enlarged, and the prompt is written below
+        large = cv2.resize(plain, None, fx=scale, fy=scale)
+        assert scale == 3 and painted.shape[1] == large.shape[1] and painted.shape[0] > large.shape[0]
+        assert np.abs(painted[:len(large)].astype(int) - large).max() > 100
         assert (tmp_path / 'preds' / f'{Path(image).stem}.json').is_file()
 
 

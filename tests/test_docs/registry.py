@@ -46,6 +46,8 @@ RULES = [
          test='tests/test_docs/test_commands.py::test_the_package_says_its_version'),
     Rule(r'tools/test_with_onedl\.sh', reason='makes an environment of several GB; its --help is tested'),
     Rule(r'^ln -s ', reason='links the reader\'s own folder'),
+    Rule(r'^(mkdir|cp) .*data/held_out', reason='lays files out for a run of minutes', pages=('docs/finetuning.md',)),
+    Rule(r'^bash benchmarks/peer/make_env\.sh', reason=INSTALLS),
     Rule(r'^bash tools/slurm_train\.sh', test='tests/test_tools.py'),
     Rule(r'^tensorboard ', reason='a server that runs until it is stopped'),
     # configs/glipv2/README.md
@@ -85,4 +87,8 @@ RULES = [
     # inference.md, demo.md, export.md: the command line
     Rule(r'^glipv2 ', test='tests/test_cli'),
     Rule(r'GLIPv2Inferencer', kind='python', test='tests/test_apis'),
+    Rule(r'^model\.ask\(', kind='python', test='tests/test_apis/test_inferencer.py', pages=('docs/inference.md',)),
+    Rule(r'gradio_client', kind='python', test='tests/test_demo/test_app.py'),
+    Rule(r'glipv2_runtime', kind='python', test='tests/test_export/test_runtime.py'),
+    Rule(r'load_program', kind='python', test='tests/test_export/test_torch_export.py'),
 ]
