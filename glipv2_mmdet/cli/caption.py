@@ -1,4 +1,4 @@
-"""``glipv2 caption img.jpg``: a sentence about an image."""
+"""``glipv2 caption img.jpg ...``: a sentence about each image."""
 from __future__ import annotations
 
 import argparse
@@ -9,7 +9,8 @@ from . import options
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('caption', help='a sentence about an image', description=__doc__)
-    options.add_images(parser)
+    # nothing follows the images, so that a shell may expand a pattern
+    options.add_images(parser, nargs='+')
     options.add_model(parser, 'glipv2-t-caption')
     parser.add_argument('--beam-size', type=int, help='captions that the search follows (default: as in the config)')
     parser.add_argument('--max-words', type=int, help='longest caption (default: as in the config)')
@@ -20,5 +21,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     model = options.load_inferencer(args)
-    options.emit(model.caption(args.images, beam_size=args.beam_size, max_words=args.max_words,
+    images = args.images if len(args.images) > 1 else args.images[0]
+    options.emit(model.caption(images, beam_size=args.beam_size, max_words=args.max_words,
                                **options.call_settings(args)), args)

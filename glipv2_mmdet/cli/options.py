@@ -18,8 +18,9 @@ _SUFFIX = '.jpg'
 _NO_NAME = 'image'
 
 
-def add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('images', help='image, folder, pattern in quotes ("shots/*.jpg"), video, or http(s) address')
+def add_images(parser: argparse.ArgumentParser, **more: Any) -> None:
+    parser.add_argument(
+        'images', help='image, folder, pattern in quotes ("shots/*.jpg"), video, or http(s) address', **more)
 
 
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:

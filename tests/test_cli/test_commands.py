@@ -27,6 +27,7 @@ def run(nano_files, capsys):
     """Runs a command with a nano model; (exit code, standard output, standard error)."""
     def call(command: str, *words: str, model: str = 'glipv2-nano') -> tuple[int, str, str]:
         config, weights = nano_files(model)
+        capsys.readouterr()  # what making the files logged
         code = main([command, *map(str, words), '--model', config, '--weights', weights, '--device', 'cpu'])
         return code, *capsys.readouterr()
     return call
@@ -42,6 +43,11 @@ def test_detect_writes_a_picture_per_image_and_their_numbers(run, shapes_dir, tm
     assert [record['picture'] for record in records] == [f'{number:06d}.jpg' for number in range(1, 9)]
     assert all(len(record['objects']) == 2 for record in records)
     assert all(Image.open(tmp_path / 'out' / record['picture']).width >= 320 for record in records)
+
+
+def test_captions_take_what_a_shell_makes_of_a_pattern(run, scenes):
+    code, out, _ = run('caption', *scenes[:2], '--max-words', '1', '--beam-size', '1', model='glipv2-nano-caption')
+    assert code == 0 and [line.split(': ')[0] for line in out.splitlines()] == list(scenes[:2])
 
 
 def test_json_lines_are_all_there_is_on_standard_output(run, scenes):
