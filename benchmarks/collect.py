@@ -22,6 +22,8 @@
     python benchmarks/collect.py transfer
 
     bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_{vqa,caption,grounded_vqa,grounded_caption}.py 2
+    bash tools/dist_test.sh configs/glipv2/glipv2_nano_shapes_{grounded_caption,caption_grounding}.py \\
+        work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth 2
     python benchmarks/caption_baseline.py --json benchmarks/results/caption_baseline.json
     python benchmarks/collect.py vl
 
@@ -126,11 +128,21 @@ def vl() -> dict[str, object]:
         records = training_records(config)
         last = [record for record in records if any('/' in key for key in record)][-1]
         figures |= {f'{task}_command': TRAIN.format(config), f'{task}_steps': trained_steps(records)}
-        figures |= {
-            f'{task}_{key.split("/", 1)[1].replace("/", "_").replace(" ", "_")}': value
-            for key, value in last.items() if '/' in key}
+        figures |= metrics_of(last, task)
+    checkpoint = 'work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth'
+    for task in ('grounded_caption', 'caption_grounding'):
+        config = f'glipv2_nano_shapes_{task}'
+        tested = json.loads(newest(WORK_DIRS / config, '[0-9]*/[0-9]*.json').read_text())
+        figures |= {f'{task}_test_command': TEST.format(config, checkpoint)} | metrics_of(tested, task)
     figures |= json.loads((RESULTS / 'caption_baseline.json').read_text())
     return figures | json.loads((RESULTS / 'caption_decoding.json').read_text())
+
+
+def metrics_of(record: dict[str, object], prefix: str) -> dict[str, object]:
+    """``metric/name`` of a log record as ``prefix_name``."""
+    return {
+        f'{prefix}_{key.split("/", 1)[1].replace("/", "_").replace(" ", "_")}': value
+        for key, value in record.items() if '/' in key}
 
 
 def pseudo_labels() -> dict[str, int]:
