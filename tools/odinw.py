@@ -21,7 +21,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import init_dist, is_main_process
 from mmengine.runner import Runner
 
-from glipv2_mmdet.compat.cpu_distributed import start_cpu_group, use_cpu_where_no_gpu
+from glipv2_mmdet.compat.cpu_distributed import leave_group, start_cpu_group, use_cpu_where_no_gpu
 from glipv2_mmdet.datasets.conversion.odvg_writer import atomic_write
 from glipv2_mmdet.datasets.odinw import ODinWSet, coco_settings, odinw_sets, prepared_annotations
 from glipv2_mmdet.evaluation.odinw_report import ODinWReport, ODinWResult, read_results
@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     if is_main_process():
         final.save(args.out)
     say(f'\n{final.markdown()}\nSaved in {args.out}/results.{{json,csv,md}}')
+    leave_group()
     return 0 if final.results else 1
 
 

@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from glipv2_mmdet.compat.cpu_distributed import (
+    leave_group,
     start_cpu_group,
     use_cpu_where_no_gpu,
     use_single_precision_where_no_gpu,
@@ -75,6 +76,7 @@ def main() -> None:
     setup_cache_size_limit_of_dynamo()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
+    leave_group()
 
 
 if __name__ == '__main__':

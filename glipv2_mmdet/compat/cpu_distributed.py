@@ -63,3 +63,13 @@ def start_cpu_group(cfg: Config) -> None:
     """Join the processes of this run, by torchrun's variables; mmengine keeps a group that it finds."""
     seconds = cfg.env_cfg.dist_cfg.get('timeout')
     dist.init_process_group('gloo', timeout=timedelta(seconds=seconds) if seconds else None)
+
+
+def leave_group() -> None:
+    """End what joins the processes, if anything does; mmengine leaves that to the end of the interpreter.
+
+    Threads of gloo that still run there end the process with "terminate called without an active exception" now and
+    then, and the launcher calls a finished training a failure.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -92,7 +92,7 @@ def test_every_axis_runs(axis, values):
     rows = measure_case(case_text(AXES[axis], 'nano', values), WorkerSettings(repeats=1, threads=1))['rows']
     assert [(row['axis'], row['value']) for row in rows] == [(axis, value) for value in values]
     assert all(row['seconds'] > 0 for row in rows)
-    assert 0 < rows[0]['peak_mb'] <= rows[1]['peak_mb'] * 1.01
+    assert 0 < rows[0]['peak_mb'] <= rows[1]['peak_mb'] * 1.05  # more of anything never takes clearly less
 
 
 @pytest.mark.slow

@@ -93,7 +93,9 @@ def test_inference_detector_and_the_inferencer_give_the_same_masks(shapes_dir, c
     decoded = np.stack([coco_mask.decode(rle) for rle in prediction['masks']]).astype(bool)
     assert np.array_equal(decoded, found.masks.numpy())
     (drawn,) = (tmp_path / 'vis').iterdir()
-    assert (cv2.imread(str(drawn)) != picture).any()
+    large = cv2.imread(str(drawn))
+    scale = large.shape[1] // picture.shape[1]  # small scenes are enlarged, and the prompt is written below
+    assert (large[:scale * len(picture)] != cv2.resize(picture, None, fx=scale, fy=scale)).any()
 
 
 def test_nothing_found_is_drawn_and_encoded(tmp_path):
