@@ -76,6 +76,7 @@ def main() -> None:
     setup_cache_size_limit_of_dynamo()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
+    del runner
     leave_group()
 
 
