@@ -20,6 +20,7 @@ from .examples import Example, draw_examples
 from .guard import RequestGuard
 from .handlers import CLASS_NAMES, MOST_THRESHOLD, SENTENCE, Handlers, View
 from .limits import FORMATS, Limits
+from .log_files import log_files_kept
 from .upload_area import private_area
 from .worker import ModelWorker
 
@@ -87,15 +88,18 @@ def running_demo(models: Mapping[str, GLIPv2Inferencer], *, host: str = '127.0.0
         guard = Middleware(RequestGuard, area=area, file_bytes=limits.file_bytes, hosts=hosts)
         try:
             page.queue(max_size=limits.waiting, api_open=False, default_concurrency_limit=1)
-            _, address, _ = page.launch(
-                server_name=host, server_port=port, root_path=public_url, app_kwargs={'middleware': [guard]},
-                max_file_size=limits.file_bytes, prevent_thread_lock=True, quiet=True, inline=False, inbrowser=False,
-                # each of these could also be switched on by an environment variable
-                share=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, run_history=False,
-                # fonts that the visitor has: none is fetched
-                theme=gr.themes.Default(primary_hue='indigo', font=['system-ui', 'sans-serif'],
-                                        font_mono=['ui-monospace', 'monospace']),
-                css=_CSS, footer_links=[])
+            with log_files_kept():
+                _, address, _ = page.launch(
+                    server_name=host, server_port=port, root_path=public_url, app_kwargs={'middleware': [guard]},
+                    max_file_size=limits.file_bytes, prevent_thread_lock=True, quiet=True, inline=False,
+                    inbrowser=False,
+                    # each of these could also be switched on by an environment variable
+                    share=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
+                    run_history=False,
+                    # fonts that the visitor has: none is fetched
+                    theme=gr.themes.Default(primary_hue='indigo', font=['system-ui', 'sans-serif'],
+                                            font_mono=['ui-monospace', 'monospace']),
+                    css=_CSS, footer_links=[])
         except OSError as error:
             raise OSError(f'Port {port} of {host} cannot be used ({error}). Give another one with --port.') from error
         try:

@@ -32,6 +32,7 @@ print(before > 0, threads(), dist.is_initialized())
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are counted in /proc, which is not here')
 def test_no_thread_of_gloo_outlives_the_group(tmp_path):
     done = subprocess.run(

@@ -26,6 +26,9 @@ from tests.test_demo.conftest import RunningDemo, free_port
 from tests.test_demo.test_limits import png_header
 from tests.test_demo.visitor import Reply, Visitor
 
+# the app is served for real
+pytestmark = pytest.mark.slow
+
 PROMPT = 'red circle . blue square'
 
 

@@ -223,6 +223,7 @@ def test_a_missing_package_says_how_to_get_it(one_object, monkeypatch):
         build(one_object())
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 def test_both_aps_are_the_packages_on_real_annotations(shared_dir, kind):

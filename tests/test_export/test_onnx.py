@@ -18,6 +18,8 @@ from glipv2_mmdet.export.graphs import ImageTextGraph
 from glipv2_mmdet.export.onnx_export import example_inputs
 from tests.test_export.conftest import NAMES, torch_result
 
+pytestmark = pytest.mark.slow
+
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Smooth noise, so that scaling has something to do and features differ."""

@@ -72,7 +72,9 @@ def suppress(boxes: np.ndarray, labels: np.ndarray, iou_threshold: float) -> np.
             first = np.maximum(boxes[best, :2], boxes[remaining, :2])
             last = np.minimum(boxes[best, 2:], boxes[remaining, 2:])
             overlap = (last - first).clip(min=0).prod(axis=1)
-            too_close = overlap > iou_threshold * (areas[best] + areas[remaining] - overlap)
+            union = areas[best] + areas[remaining] - overlap
+            iou = overlap / np.maximum(union, np.finfo(union.dtype).tiny)
+            too_close = iou.astype(np.float64) > iou_threshold  # an IoU in float32 against a double, as torchvision's
             alive[remaining[too_close]] = False
             remaining = remaining[~too_close]
     return np.flatnonzero(alive)
