@@ -113,11 +113,11 @@ def _replay(model: nn.Module, batch: StepBatch, device: str) -> Replay:
     for handle in handles:
         handle.remove()
     total, values = model.parse_losses(losses)
-    found.losses = {name: float(value) for name, value in values.items()}
+    found.losses = {name: float(value.detach()) for name, value in values.items()}
     total.backward()
     found.bad_gradients = [name for name, parameter in model.named_parameters()
                            if parameter.grad is not None and not _is_finite(parameter.grad)]
-    if not _is_finite(total):  # then every gradient is bad, and says nothing
+    if not _is_finite(total.detach()):  # then every gradient is bad, and says nothing
         found.first_gradient = None
     return found
 

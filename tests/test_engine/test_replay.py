@@ -15,7 +15,9 @@ from glipv2_mmdet.engine import NonFiniteError, StopOnNonFiniteHook
 from glipv2_mmdet.engine.plain_data import from_plain, to_plain
 from glipv2_mmdet.engine.replay import replay
 from glipv2_mmdet.engine.stopped_step import RandomState, load_step
+from glipv2_mmdet.models.layers.text_layers import BertFusionLayer
 from glipv2_mmdet.text import prompt_from_classes
+from tests.test_engine.tiny_run import BadGradient
 from tests.test_models.nano import CHANNELS, MASK_HEAD, TEXT_CHANNELS, build_detector, data_sample, detector_settings
 from tests.test_tools import load_tool
 
@@ -42,12 +44,7 @@ def break_loss(model):
     torch.nn.init.constant_(model.bbox_head.centerness.bias, 3e38)
 
 
-def break_module(model):
-    """The words of one fusion block are no numbers."""
-    model.fusion.blocks[0]['text_layer'].ffn_norm.register_forward_hook(lambda module, x, output: output / 0)
-
-
-def train(folder, change, steps=3):
+def train(folder, change):
     """A detector with all losses; ``change`` makes step 2 go wrong."""
     model = build_detector(ALL_LOSSES)
 
@@ -61,7 +58,7 @@ def train(folder, change, steps=3):
         model, str(folder), cfg=Config(dict(model=detector_settings(ALL_LOSSES))),
         train_dataloader=dict(batch_size=2, num_workers=0, dataset=Pictures(), collate_fn=dict(type='pseudo_collate'),
                               sampler=dict(type='DefaultSampler', shuffle=False)),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=steps), randomness=dict(seed=11),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3), randomness=dict(seed=11),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=1.0)),
         default_hooks=dict(logger=None, checkpoint=None, timer=None), custom_hooks=[Change()], log_level='ERROR',
         default_scope='mmdet', experiment_name=folder.name)
@@ -105,15 +102,18 @@ def test_the_first_bad_weight_module_and_gradient_are_named(stopped):
     assert 'weights: 1 are not finite' in '\n'.join(load_tool('replay_batch').describe(step, '', result))
 
 
-def test_a_gradient_is_traced_to_the_module_it_comes_from(stopped):
+def test_a_gradient_is_traced_to_the_module_it_comes_from(stopped, monkeypatch):
+    """All outputs are finite; in the backward pass the layer norm inside the text layer is the first to be told inf."""
     step = load_step(stopped[1])
     step.weights['bbox_head.centerness.bias'].zero_()
-    step.weights['neck.lateral_convs.0.conv.weight'].mul_(0)  # forward is fine, a norm of zeros is not
-    step.weights['bbox_head.box.weight'].mul_(0)
-    step.weights['bbox_head.scales.0.scale'].fill_(3e38)
+    forward = BertFusionLayer.forward
+    monkeypatch.setattr(BertFusionLayer, 'forward', lambda *args, **kwargs: BadGradient.apply(forward(*args, **kwargs)))
     (result,) = replay(step)
-    assert result.losses['loss'] < float('inf') and result.first_output is None
-    assert result.bad_gradients and result.first_gradient
+    assert result.first_output is None and result.losses['loss'] < 100
+    assert result.first_gradient == 'fusion.blocks.0.text_layer.ffn_norm (LayerNorm)'
+    printed = '\n'.join(load_tool('replay_batch').describe(step, '', result))
+    assert 'losses backwards, whose gradient is not finite: fusion.blocks.0.text_layer.ffn_norm' in printed
+    assert f'parameters whose gradient is not finite: {len(result.bad_gradients)}, for example ' in printed
 
 
 def test_a_config_replaces_the_settings_of_the_file(stopped, tmp_path):
@@ -133,7 +133,7 @@ def test_a_file_cannot_name_anything_that_python_could_import(stopped, tmp_path)
 
 def test_another_file_is_refused(tmp_path):
     torch.save(dict(state_dict={}), tmp_path / 'epoch_1.pth')
-    with pytest.raises(ValueError, match='is no file of a stopped step. Expected iter_N_rank_R.pth'):
+    with pytest.raises(ValueError, match=r'is no file of a stopped step\. Expected iter_N_rank_R\.pth'):
         load_step(tmp_path / 'epoch_1.pth')
 
 

@@ -48,7 +48,8 @@ class Batches(Dataset):
 
     def __getitem__(self, index):
         sample = DetDataSample(metainfo=dict(
-            img_id=100 + index, img_path=f'photos/{index}.jpg', text=('cat', 'red car'), kind=self.kinds.get(index, '')))
+            img_id=100 + index, img_path=f'photos/{index}.jpg', text=('cat', 'red car'),
+            kind=self.kinds.get(index, '')))
         return dict(inputs=torch.full((3, 2, 2), index + 1.0), data_samples=sample)
 
 

@@ -17,6 +17,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from glipv2_mmdet.models.layers.number_range import masked_scores, within_half
 from glipv2_mmdet.structures import Answers, TextFeatures
 from glipv2_mmdet.text import read_answers
 
@@ -83,11 +84,11 @@ class VQAHead(BaseModule):
     def forward(self, text: TextFeatures) -> Tensor:
         """Fused words (B, T, C) to answer logits (B, V); padding is not read."""
         words = self.norm(text.hidden)
-        weights = self.attention(words).squeeze(-1).masked_fill(~text.mask, float('-inf')).softmax(dim=-1)  # (B, T)
+        weights = masked_scores(self.attention(words).squeeze(-1), text.mask).softmax(dim=-1)  # (B, T)
         # padding may hold anything, and zero times infinity is not zero
         words = words.masked_fill(~text.mask.unsqueeze(-1), 0)
         pooled = (weights.unsqueeze(1) @ words).squeeze(1)
-        return self.classifier(self.layers(pooled))
+        return within_half(self.classifier(self.layers(pooled)))
 
     def loss(self, text: TextFeatures, targets: Tensor) -> Tensor:
         """Binary cross entropy with soft targets: summed over answers, mean over questions.
