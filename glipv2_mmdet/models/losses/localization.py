@@ -48,8 +48,8 @@ class LocalizationLoss(nn.Module):
         """
         target = centerness_target(anchors, target_boxes)
         total_centerness = mean_over_ranks(target.sum()).clamp(min=1)
-        # areas of boxes beyond would overflow; these get no gradient, and the loss of a box far away
-        boxes = boxes.clamp(-MAX_COORDINATE, MAX_COORDINATE)
+        # areas beyond would overflow; such a box has the loss of one far away, and no gradient
+        boxes, target_boxes = (x.clamp(-MAX_COORDINATE, MAX_COORDINATE) for x in (boxes, target_boxes))
         giou = bbox_overlaps(boxes, target_boxes, mode='giou', is_aligned=True, eps=1e-7)
         loss_box = self.giou_weight * ((1 - giou) * target).sum() / total_centerness
         # overlaps of no boxes are cut off from the graph, and distributed training waits for every gradient
