@@ -119,7 +119,7 @@ class StopOnNonFiniteHook(Hook):
         seen.autocast = (str(torch.get_autocast_dtype(device)).removeprefix('torch.')
                          if torch.is_autocast_enabled(device) else None)
         finite = torch.stack([value.isfinite().all() for value in seen.losses.values()]).all()
-        return _poisoned(output, torch.where(finite, 1.0, float('nan')))
+        return _poisoned(output, torch.where(finite, 0.0, float('nan')), model)
 
     def _look_at_norm(self, runner: Runner, wrapper: OptimWrapper, norm: float) -> None:
         seen, self._step_is_over = list(self._seen), True
@@ -186,20 +186,35 @@ def _joined(value: Tensor | Sequence[Tensor]) -> Tensor:
     return value.mean() if isinstance(value, Tensor) else sum(item.mean() for item in value)
 
 
-def _poisoned(losses: Mapping[str, Any], factor: Tensor) -> dict[str, Any]:
-    """One loss times ``factor``, 1 or NaN; a product with 1 is exact, also in the backward pass.
+class _Poison(torch.autograd.Function):
+    """Zero, whose gradient with respect to a parameter is ``poison``, 0 or NaN."""
 
-    NaN times any gradient is NaN, so some parameter gets it, and the mean over ranks carries it to all of them. Without
-    that, an infinite sum with finite gradients would stop one rank and leave the others waiting.
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, poison: Tensor) -> Tensor:
+        ctx.save_for_backward(poison)
+        ctx.shape, ctx.dtype = parameter.shape, parameter.dtype
+        return poison.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        poison, = ctx.saved_tensors
+        return (gradient * poison).to(ctx.dtype).expand(ctx.shape), None
+
+
+def _poisoned(losses: Mapping[str, Any], poison: Tensor, model: nn.Module) -> dict[str, Any]:
+    """One loss plus zero, with ``poison`` (0 or NaN) as its gradient with respect to a small parameter.
+
+    The mean over ranks carries a NaN to all of them. Without that, an infinite sum with finite gradients would stop one
+    rank and leave the others waiting. It does not go through the model, where every clamp would hold it up.
     """
-    losses = dict(losses)
-    for name, value in losses.items():
-        first = value if isinstance(value, Tensor) else value[0]
-        if 'loss' in name and first.requires_grad:
-            first = first * factor.to(first.dtype)
-            losses[name] = first if isinstance(value, Tensor) else [first, *value[1:]]
-            break
-    return losses
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    names = [name for name in losses if 'loss' in name]
+    if not learning or not names:
+        return dict(losses)
+    value = losses[names[0]]
+    first = value if isinstance(value, Tensor) else value[0]
+    first = first + _Poison.apply(min(learning, key=Tensor.numel), poison).to(first.dtype)
+    return {**losses, names[0]: first if isinstance(value, Tensor) else [first, *value[1:]]}
 
 
 def _look_before_step(wrapper: OptimWrapper, look: Callable[[float], None]) -> Callable[[], None]:

@@ -47,4 +47,4 @@ def decode_words(head: nn.Module, words: Tensor, word_embeddings: Tensor, name: 
             f'The word embeddings have shape {tuple(decoder.shape)}, the {name} expects {expected} (vocab_size, '
             'text_channels). Set both to those of the text encoder, or tie_word_embeddings=False where the '
             'encoder embeds words at another width.')
-    return within_half(F.linear(head.norm(F.gelu(head.dense(words))), decoder, head.bias))
+    return within_half(F.linear(head.norm(F.gelu(within_half(head.dense(words)))), decoder, head.bias))
