@@ -47,8 +47,9 @@ def describe(step: StoppedStep, images: str, result: Replay) -> list[str]:
              f'batch: {images}', *_weights(result)]
     if result.bad_inputs:
         lines.append(f'images that are not finite after preprocessing: {", ".join(map(str, result.bad_inputs))}')
-    lines += [f'{name}: {value} (in the run: {result.saved_losses.get(name, "not recorded")})'
-              for name, value in result.losses.items()]
+    for name, value in result.losses.items():
+        saved = result.saved_losses.get(name)  # the sum of all is not in it
+        lines.append(f'{name}: {value}' if saved is None else f'{name}: {value} (in the run: {saved})')
     lines.append(f'first module whose output is not finite: {result.first_output or "none"}')
     if result.first_output is None and result.first_gradient:
         lines.append(f'first module, from the losses backwards, whose gradient is not finite: {result.first_gradient}')
@@ -63,7 +64,8 @@ def describe(step: StoppedStep, images: str, result: Replay) -> list[str]:
 
 def _weights(result: Replay) -> list[str]:
     if not result.bad_weights:
-        return ['weights: all finite']
+        name, largest = result.largest_weight
+        return [f'weights: all finite, the largest is {largest:.3g} in {name}']
     return [f'weights: {len(result.bad_weights)} are not finite, for example {result.bad_weights[0]}: an earlier step, '
             'or the checkpoint that the run started from, is at fault']
 

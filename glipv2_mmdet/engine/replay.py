@@ -27,6 +27,7 @@ class Replay:
         saved_losses: as they were.
         losses: as they are now.
         bad_weights: names of parameters and buffers that are not finite.
+        largest_weight: name of the parameter with the largest number in it, and that number without its sign.
         bad_inputs: positions of the images, after preprocessing, that are not finite.
         first_output: the first module whose output is not finite, ``'fusion.blocks.0.attention (BiAttention)'``; None:
             all are finite.
@@ -38,6 +39,7 @@ class Replay:
     saved_losses: Mapping[str, float]
     losses: dict[str, float] = field(default_factory=dict)
     bad_weights: list[str] = field(default_factory=list)
+    largest_weight: tuple[str, float] = ('', 0.0)
     bad_inputs: list[int] = field(default_factory=list)
     first_output: str | None = None
     first_gradient: str | None = None
@@ -100,6 +102,8 @@ def _check_types(settings: Any) -> None:
 def _replay(model: nn.Module, batch: StepBatch, device: str) -> Replay:
     found = Replay(batch.iteration, dict(batch.losses))
     found.bad_weights = [name for name, value in model.state_dict().items() if not _is_finite(value)]
+    found.largest_weight = max(((name, float(value.detach().abs().max())) for name, value in model.named_parameters()
+                                if value.numel()), key=lambda item: item[1], default=found.largest_weight)
     MessageHub.get_current_instance().update_info('iter', batch.iteration)
     batch.random.restore()
     autocast = nullcontext() if batch.autocast is None else torch.autocast(

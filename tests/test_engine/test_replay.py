@@ -86,6 +86,7 @@ def test_every_loss_is_that_of_the_run(stopped, capsys):
     printed = capsys.readouterr().out
     assert 'Step 2, rank 0 of 1' in printed and 'image 2, "photo.jpg", prompt "cat. red car"' in printed
     assert 'loss_centerness: inf (in the run: inf)' in printed
+    assert 'weights: all finite, the largest is 3e+38 in bbox_head.centerness.bias' in printed
     assert 'first module whose output is not finite: bbox_head.loss_box (LocalizationLoss)' in printed
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import pytest
 import torch
 
+from benchmarks.reliability import extreme_numbers
 from benchmarks.reliability.number_cases import Case, Extreme, loss_cases, model_cases, outcome
 
 EVERY = 9
+
+
+@pytest.mark.parametrize(('must_be_finite', 'code'), [(False, 0), (True, 1)])
+def test_the_program_counts_and_fails_where_a_step_went_wrong(tmp_path, monkeypatch, capsys, must_be_finite, code):
+    bad = Case('a bad one', lambda: (Extreme(torch.ones(2), None, lambda x: x.sum() / 0), {}), must_be_finite)
+    monkeypatch.setattr(extreme_numbers, 'loss_cases', lambda *_: islice(loss_cases(0, 0), 3))
+    monkeypatch.setattr(extreme_numbers, 'model_cases', lambda *_: [bad])
+    monkeypatch.setattr(extreme_numbers.logging, 'disable', lambda *_: None)
+    monkeypatch.setattr('sys.argv', ['extreme_numbers.py', '--json', str(tmp_path / 'numbers.json')])
+    assert extreme_numbers.main() == code
+    figures = json.loads((tmp_path / 'numbers.json').read_text())
+    assert [figures[f'numbers_{key}'] for key in ('cases', 'finite', 'stopped', 'other')] == [4, 3, 1 - code, code]
+    assert ('a bad one: Step 1' in capsys.readouterr().err) == must_be_finite
 
 
 def test_losses_on_extreme_numbers_are_finite_or_stopped():
