@@ -108,8 +108,10 @@ class StepGenerators:
         """The generator of the next step, on the host."""
         if self._step is None:
             self._step = MessageHub.get_current_instance().get_info('iter', 0)
+        # one process that repeats a step of another (tools/replay_batch.py) hides what that one hid
+        rank = MessageHub.get_current_instance().get_info('replayed_rank', get_rank())
         # torch reads only 32 bits of a seed on the host, so the three are hashed, not laid side by side
-        identity = f'{torch.initial_seed()} {get_rank()} {self._step}'
+        identity = f'{torch.initial_seed()} {rank} {self._step}'
         self._step += 1
         digest = blake2b(identity.encode(), digest_size=4).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest, 'big'))
