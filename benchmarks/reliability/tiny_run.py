@@ -1,0 +1,128 @@
+"""A training run of seconds that has everything a long one has, for faults to be injected into.
+
+All losses of pre-training, averaged weights, a schedule with warm-up, samples drawn by ``MixedSampler``, replaced where
+they fail and loaded by a worker, an evaluation in the middle and one at the end. On 2 x 24 scenes of "shapes", 64 pixels.
+"""
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from glipv2_mmdet.datasets.shapes import make_shapes
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS, SAVE_EVERY = 24, 4
+
+_CONFIG = '''
+_base_ = '{root}/configs/glipv2/ablation/all.py'
+
+model = dict(
+    backbone=dict(embed_dim=16, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4, drop_path_rate=0.1),
+    language_model=dict(config=dict(hidden_size=32, num_hidden_layers=1, intermediate_size=32)),
+    neck=dict(in_channels=[32, 64, 128], out_channels=16),
+    fusion=dict(channels=16, text_channels=32, attention_channels=16, text_ffn_channels=32, dropout=0.1),
+    bbox_head=dict(channels=16, text_channels=32),
+    inter_loss=dict(channels=16, text_channels=32),
+    mlm_head=dict(text_channels=32))
+
+train_pipeline = [step if step['type'] != 'Resize' else dict(step, scale=(64, 64)) for step in _base_.train_pipeline]
+test_pipeline = [step if step['type'] != 'Resize' else dict(step, scale=(64, 64)) for step in _base_.test_pipeline]
+shapes = dict(
+    type='GroundedODVGDataset', data_root='{data}/', ann_file='annotations/train_odvg.jsonl',
+    label_map_file='annotations/label_map.json', data_prefix=dict(img='images/train/'), pipeline=train_pipeline)
+train_dataloader = dict(
+    batch_size=2,
+    sampler=dict(_delete_=True, type='MixedSampler', ratios=[2, 1]),
+    dataset=dict(
+        _delete_=True, type='ReplaceFailedSamples', max_failed_share=0.1,
+        dataset=dict(type='ConcatDataset', datasets=[shapes, dict(shapes, ann_file='annotations/more_odvg.jsonl')])))
+val_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/', pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file='{data}/annotations/val.json')
+test_evaluator = val_evaluator
+
+max_iters = {steps}
+train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval={steps} // 2)
+param_scheduler = [dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=5),
+                   dict(type='CosineAnnealingLR', by_epoch=False, begin=5, end=max_iters, T_max=max_iters - 5)]
+default_hooks = dict(
+    logger=dict(interval=1),
+    checkpoint=dict(interval={save_every}, max_keep_ckpts=3, save_best='coco/bbox_mAP', rule='greater'))
+randomness = dict(seed=0)
+'''
+
+
+def make_tiny_run(folder: Path, steps: int = STEPS, save_every: int = SAVE_EVERY) -> Path:
+    """Renders the data and writes the config of a run; returns the config file."""
+    data = make_shapes(folder / 'data', train=24, val=4, zero_shot=4, seed=0)
+    lines = (data / 'annotations/train_odvg.jsonl').read_text().splitlines(keepends=True)
+    random.Random(0).shuffle(lines)
+    (data / 'annotations/more_odvg.jsonl').write_text(''.join(lines))
+    config = folder / 'tiny.py'
+    config.write_text(_CONFIG.format(root=ROOT, data=data, steps=steps, save_every=save_every))
+    return config
+
+
+def train_command(config: Path, work_dir: Path, ranks: int, *more: str) -> list[str]:
+    """As a user starts it, with one process or several."""
+    if ranks == 1:
+        return [sys.executable, 'tools/train.py', str(config), '--work-dir', str(work_dir), *more]
+    return ['bash', 'tools/dist_train.sh', str(config), str(ranks), '--work-dir', str(work_dir), *more]
+
+
+def start(command: list[str], log: Path, port: int, **variables: str) -> subprocess.Popen:
+    """Starts a command in the repository; what it writes is added to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    search_path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=search_path, OMP_NUM_THREADS='1',
+                       CUDA_VISIBLE_DEVICES='', PORT=str(port), **variables)
+    with log.open('a', encoding='utf-8') as output:
+        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
+
+
+def logged(work_dir: Path) -> dict[int, dict[str, float]]:
+    """Step -> losses, gradient norm and rate; a step that was repeated counts as it was the last time."""
+    found = {}
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json'), key=lambda path: path.parent.parent.name):
+        # a kill may have cut the last line
+        for line in log.read_text().rpartition('\n')[0].splitlines():
+            record = json.loads(line)
+            if 'loss' in record:
+                found[record['step']] = {name: value for name, value in record.items()
+                                         if name.startswith('loss') or name in ('grad_norm', 'lr')}
+    return dict(sorted(found.items()))
+
+
+def last_step(work_dir: Path) -> int:
+    return max(logged(work_dir), default=0)
+
+
+def unequal_weights(first: Path, second: Path) -> list[str]:
+    """Names of what differs by a bit: weights, averaged weights, state of the optimizer, schedules."""
+    def flat(prefix, value):
+        if isinstance(value, dict):
+            return {name: item for key, part in value.items() for name, item in flat(f'{prefix}.{key}', part).items()}
+        if isinstance(value, (list, tuple)):
+            return flat(prefix, dict(enumerate(value)))
+        return {prefix: value}
+
+    contents = []
+    for path in (first, second):
+        checkpoint = torch.load(path, weights_only=True)
+        contents.append({name: value for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+                         for name, value in flat(key, checkpoint[key]).items()})
+    names = contents[0].keys() | contents[1].keys()
+    return sorted(name for name in names if not _equal(contents[0].get(name), contents[1].get(name)))
+
+
+def _equal(first, second) -> bool:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return torch.equal(first, second)
+    return type(first) is type(second) and first == second
