@@ -64,11 +64,12 @@ def megabytes(size: float) -> str:
 def _no_room(path: Path, size: int | None, error: OSError) -> str:
     """Free space is read after the partial file was removed: it is what the next attempt will find."""
     needed = 'more than there was' if size is None else megabytes(size)
-    cause = {errno.EFBIG: 'the largest file this process may write (ulimit -f) is smaller',
-             errno.EDQUOT: 'the disk quota is used up'}.get(error.errno, 'the disk is full')
-    return (f'{path} could not be written: {cause}. It needs {needed}; '
-            f'{megabytes(shutil.disk_usage(path.parent).free)} are free on that disk. The partial file is removed; '
-            'files written before are whole.')
+    if error.errno == errno.EFBIG:
+        cause = f'it needs {needed}, and the largest file this process may write (ulimit -f) is smaller'
+    else:
+        cause = (f'{"the disk quota is used up" if error.errno == errno.EDQUOT else "the disk is full"}. It needs '
+                 f'{needed}, and {megabytes(shutil.disk_usage(path.parent).free)} are free on that disk')
+    return f'{path} could not be written: {cause}. The partial file is removed; files written before are whole.'
 
 
 def _sync_folder(folder: Path) -> None:

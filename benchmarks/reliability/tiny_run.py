@@ -1,23 +1,37 @@
 """A training run of seconds that has everything a long one has, for faults to be injected into.
 
-All losses of pre-training, averaged weights, a schedule with warm-up, samples drawn by ``MixedSampler``, replaced where
-they fail and loaded by a worker, an evaluation in the middle and one at the end. On 2 x 24 scenes of "shapes", 64 pixels.
+All losses of pre-training, dropout, averaged weights, a schedule with warm-up, samples drawn by ``MixedSampler``,
+replaced where they fail and loaded by a worker, an evaluation in the middle and one at the end. Two data sets of 24
+scenes of "shapes" at 64 pixels.
 """
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
+import runpy
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from glipv2_mmdet.datasets.shapes import make_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, SAVE_EVERY = 24, 4
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """Steps in all and between two checkpoints; the first evaluation is in the middle."""
+    steps: int = 16
+    save_every: int = 4
+
 
 _CONFIG = '''
 _base_ = '{root}/configs/glipv2/ablation/all.py'
@@ -43,7 +57,7 @@ train_dataloader = dict(
         _delete_=True, type='ReplaceFailedSamples', max_failed_share=0.1,
         dataset=dict(type='ConcatDataset', datasets=[shapes, dict(shapes, ann_file='annotations/more_odvg.jsonl')])))
 val_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/', pipeline=test_pipeline))
+    batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='{data}/annotations/val.json')
 test_evaluator = val_evaluator
@@ -59,32 +73,85 @@ randomness = dict(seed=0)
 '''
 
 
-def make_tiny_run(folder: Path, steps: int = STEPS, save_every: int = SAVE_EVERY) -> Path:
+def make_tiny_run(folder: Path, run: TinyRun) -> Path:
     """Renders the data and writes the config of a run; returns the config file."""
-    data = make_shapes(folder / 'data', train=24, val=4, zero_shot=4, seed=0)
+    data = make_shapes(folder / 'data', train=24, val=8, zero_shot=4, seed=0)
     lines = (data / 'annotations/train_odvg.jsonl').read_text().splitlines(keepends=True)
     random.Random(0).shuffle(lines)
     (data / 'annotations/more_odvg.jsonl').write_text(''.join(lines))
     config = folder / 'tiny.py'
-    config.write_text(_CONFIG.format(root=ROOT, data=data, steps=steps, save_every=save_every))
+    config.write_text(_CONFIG.format(root=ROOT, data=data, steps=run.steps, save_every=run.save_every))
     return config
 
 
-def train_command(config: Path, work_dir: Path, ranks: int, *more: str) -> list[str]:
-    """As a user starts it, with one process or several."""
-    if ranks == 1:
-        return [sys.executable, 'tools/train.py', str(config), '--work-dir', str(work_dir), *more]
-    return ['bash', 'tools/dist_train.sh', str(config), str(ranks), '--work-dir', str(work_dir), *more]
+class Starter:
+    """Starts ``tools/train.py`` in processes of their own that need not import everything again.
+
+    A server process imports the package once; each run is a fork of it (Linux). Several processes per run, as
+    ``tools/dist_train.sh`` starts them, with ``launcher=True``.
+    """
+
+    def __init__(self) -> None:
+        search_path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+        self._variables = dict(PYTHONPATH=search_path, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+        os.environ.update(self._variables)  # the server inherits them
+        self._context = multiprocessing.get_context('forkserver')
+        self._context.set_forkserver_preload(['benchmarks.reliability.tiny_run', 'glipv2_mmdet', 'mmdet.utils'])
+
+    def train(self, config: Path, work_dir: Path, *more: str, rank: int | None = None, port: int = 0) -> Any:
+        """One process, or one of two; its output is added to ``<work_dir>.log``."""
+        arguments = [str(config), '--work-dir', str(work_dir), *more]
+        variables = {}
+        if rank is not None:
+            arguments += ['--launcher', 'pytorch']
+            variables = dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2',
+                             MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+        log = log_of(work_dir)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = self._context.Process(target=_train, args=(arguments, log, variables))
+        process.start()
+        return process
+
+    def launch(self, config: Path, work_dir: Path, *more: str) -> subprocess.Popen:
+        """Two processes, by the command that users give."""
+        command = ['bash', 'tools/dist_train.sh', str(config), '2', '--work-dir', str(work_dir), *more]
+        log = log_of(work_dir)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open('a', encoding='utf-8') as output:
+            return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+                                    env=dict(os.environ, PYTHON=sys.executable, PORT=str(free_port())))
 
 
-def start(command: list[str], log: Path, port: int, **variables: str) -> subprocess.Popen:
-    """Starts a command in the repository; what it writes is added to ``log``."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    search_path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=search_path, OMP_NUM_THREADS='1',
-                       CUDA_VISIBLE_DEVICES='', PORT=str(port), **variables)
+def _train(arguments: list[str], log: Path, variables: Mapping[str, str]) -> None:
+    """In the new process."""
+    os.environ.update(variables)
     with log.open('a', encoding='utf-8') as output:
-        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1, closefd=False) for number in (1, 2))
+    os.chdir(ROOT)
+    torch.set_num_threads(1)
+    sys.argv = ['tools/train.py', *arguments]
+    runpy.run_path('tools/train.py', run_name='__main__')
+
+
+def log_of(work_dir: Path) -> Path:
+    return work_dir.with_name(f'{work_dir.name}.log')
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started: launcher, ranks and their loaders (Linux only)."""
+    try:
+        children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+    except FileNotFoundError:
+        return []
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 def logged(work_dir: Path) -> dict[int, dict[str, float]]:

@@ -5,6 +5,7 @@ flipped bit becomes a wrong weight, silently. So they are compared here, which c
 """
 from __future__ import annotations
 
+import logging
 import pickle
 import struct
 import zipfile
@@ -93,7 +94,7 @@ def newest_whole(folder: str | Path, filename_template: str, work_dir: str | Pat
         if damage is None:
             if problems:
                 print_log(f'Skipped {"; ".join(problems)}. The run goes on from {path}.', logger='current',
-                          level='WARNING')
+                          level=logging.WARNING)
             return path
         problems.append(f'{path}: {damage}')
     if problems:

@@ -20,7 +20,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError, describe_data, differences
 from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, CheckpointError, newest_whole, require_whole
-from glipv2_mmdet.files import atomic_write, remove_leftovers
+from glipv2_mmdet.files import DiskFullError, atomic_write, remove_leftovers
 
 _LEAST_KEPT = 2
 _BACKEND = 'durable'
@@ -32,8 +32,13 @@ class DurableBackend(LocalBackend):
     """Local files that are whole or not there."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        with atomic_write(Path(filepath), size=len(obj)) as file:
-            file.write(obj)
+        try:
+            with atomic_write(Path(filepath), size=len(obj)) as file:
+                file.write(obj)
+        except DiskFullError as error:
+            raise DiskFullError(f'{error} Make room, or keep fewer checkpoints '
+                                '(default_hooks.checkpoint.max_keep_ckpts), then give the same command with '
+                                '--resume.') from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
