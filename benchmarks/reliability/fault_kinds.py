@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import zipfile
@@ -240,7 +241,7 @@ def _ranks(launcher: int) -> list[int]:
 # ---- files
 
 
-def disk_full(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+def limited(bench: Bench, work_dir: Path, rng: random.Random) -> str:
     """The largest file that the process may write is made smaller than a checkpoint, after the first was saved."""
     every = bench.tiny.save_every
     process = bench.run_until(work_dir, rng.randrange(every + 1, bench.tiny.steps - every))
@@ -250,6 +251,26 @@ def disk_full(bench: Bench, work_dir: Path, rng: random.Random) -> str:
     if any(work_dir.glob('*.tmp')):
         raise NotSurvivedError('A partial file stayed.')
     bench.resume_and_compare(work_dir)
+    return seen
+
+
+def small_disk(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+    """A file system of its own with room for the first checkpoints; it grows before the run is resumed."""
+    work_dir.mkdir(parents=True)
+    mount = partial(subprocess.run, check=True, timeout=END_WITHIN)
+    mount(['mount', '-t', 'tmpfs', '-o', f'size={rng.randrange(35, 55)}m', 'tmpfs', str(work_dir)])
+    try:
+        process = bench.start(work_dir)
+        until(lambda: last_step(work_dir) > 0, process)
+        if wait(process, FINISH_WITHIN) == 0:
+            raise NotInjectedError('There was room for everything.')
+        seen = bench.seen(work_dir, r'^\S*DiskFullError: .*could not be written: the disk is full')
+        if any(work_dir.glob('*.tmp')):
+            raise NotSurvivedError('A partial file stayed.')
+        mount(['mount', '-o', 'remount,size=300m', str(work_dir)])
+        bench.resume_and_compare(work_dir)
+    finally:
+        mount(['umount', str(work_dir)])
     return seen
 
 
@@ -336,9 +357,11 @@ def annotations_changed(bench: Bench, work_dir: Path, rng: random.Random) -> str
 def all_faults(kills: int) -> list[Fault]:
     """The campaign: ``kills`` random kills (every fifth of two processes), and some of every other kind."""
     two = kills // 5
+    mounts = 2 if os.geteuid() == 0 and shutil.which('mount') else 0
     others = [
         (3, 'killed while saving', killed_while_saving), (3, 'killed in evaluation', killed_in_evaluation),
-        (2, 'disk full while saving', disk_full), (2, 'loader killed', loader_killed),
+        (2, 'file size limit while saving', limited),
+        (mounts, 'disk full while saving', small_disk), (2, 'loader killed', loader_killed),
         (2, 'one of two ranks killed', rank_killed), (1, 'rank killed without launcher', rank_killed_without_launcher),
         (3, 'checkpoint truncated', truncated), (3, 'checkpoint with a flipped bit', bit_flipped),
         (1, 'all checkpoints damaged', all_damaged), (2, 'broken image', broken_image),
