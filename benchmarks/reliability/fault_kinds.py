@@ -1,4 +1,7 @@
-"""The kinds of faults: each starts a run, hurts it, looks at what it says, resumes it and compares the result."""
+"""The kinds of faults. Each starts a run, or goes on with it, hurts it, and returns what the user saw.
+
+``step``: not before this step; by default drawn from ``rng``.
+"""
 from __future__ import annotations
 
 import os
@@ -8,299 +11,178 @@ import resource
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks.reliability.tiny_run import (
-    Starter,
-    TinyRun,
-    family,
-    free_port,
-    last_step,
-    log_of,
-    logged,
-    make_tiny_run,
-    unequal_weights,
+from benchmarks.reliability.fault_bench import (
+    END_WITHIN,
+    FINISH_WITHIN,
+    Bench,
+    NotInjectedError,
+    NotSurvivedError,
+    Run,
+    check_files,
+    check_no_partial_file,
+    kill_family,
+    until,
+    wait,
 )
-from glipv2_mmdet.engine.whole_checkpoints import find_damage
+from benchmarks.reliability.tiny_run import children, family
 
-#: A run that a fault ends must be over after this, in seconds.
-END_WITHIN = 60
-FINISH_WITHIN = 400
 _ATTEMPTS = 5
-_ERROR = re.compile(r'^(?:\w+\.)*\w*(?:Error|TooManyFailures): .+')
-
-
-class NotSurvivedError(AssertionError):
-    """What was wrong afterwards."""
-
-
-class NotInjectedError(NotSurvivedError):
-    """The moment was missed."""
-    injected = False
 
 
 @dataclass(frozen=True)
 class Fault:
-    """``run(bench, work_dir, rng)`` returns what the user saw, or raises."""
+    """What is done, to what kind of run, and how it has to go on."""
     kind: str
-    run: Callable[[Bench, Path, random.Random], str]
+    hurt: Callable[[Bench, Run, random.Random], str]
+    ranks: int = 1
+    launcher: bool = False
+    own_data: bool = False
+    #: Checkpoints are damaged on purpose.
+    damages: bool = False
+    #: There is a way on.
+    resumes: bool = True
+    #: What the resumed run has to say, where the hurt one had no time to.
+    resumed: str = ''
 
-
-class Bench:
-    """The tiny run, its uninterrupted results, and how runs are started, waited for and judged."""
-
-    def __init__(self, folder: Path, run: TinyRun | None = None) -> None:
-        self.folder = folder
-        self.tiny = run or TinyRun()
-        self.config = make_tiny_run(folder / 'tiny', self.tiny)
-        self.starter = Starter()
-        self._references: dict[tuple[Path, int], Path] = {}
-        self._lock = threading.RLock()
-
-    # ---- runs
-
-    def start(self, work_dir: Path, ranks: int = 1, *more: str, config: Path | None = None) -> Any:
-        config = config or self.config
-        return (self.starter.train if ranks == 1 else self.starter.launch)(config, work_dir, *more)
-
-    def finish(self, process: Any, work_dir: Path) -> None:
-        if wait(process, FINISH_WITHIN):
-            raise NotSurvivedError(f'A run that should succeed failed: {self.seen(work_dir)}')
-
-    def reference(self, ranks: int = 1, config: Path | None = None) -> Path:
-        """Work folder of an uninterrupted run, made once."""
-        key = config or self.config, ranks
-        with self._lock:
-            if key not in self._references:
-                work_dir = self.folder / f'reference_{key[0].parent.name}_{ranks}'
-                self.finish(self.start(work_dir, ranks, config=key[0]), work_dir)
-                self._references[key] = work_dir
-        return self._references[key]
-
-    def resume_and_compare(self, work_dir: Path, ranks: int = 1, *more: str, config: Path | None = None) -> None:
-        self.check_files(work_dir)
-        self.finish(self.start(work_dir, ranks, '--resume', *more, config=config), work_dir)
-        compare(self.reference(ranks, config), work_dir, self.tiny.steps)
-        self.check_files(work_dir)
-        leftovers = list(work_dir.glob('*.tmp'))
-        if leftovers:
-            raise NotSurvivedError(f'Temporary files stayed: {leftovers}')
-
-    def check_files(self, work_dir: Path) -> None:
-        """Every checkpoint with a final name is whole."""
-        for path in work_dir.glob('*.pth'):
-            damage = find_damage(path)
-            if damage:
-                raise NotSurvivedError(f'{path.name} is damaged: {damage}')
-
-    def seen(self, work_dir: Path, pattern: str | None = None) -> str:
-        """The message of the last error in the log, or the last line that has the pattern."""
-        lines = log_of(work_dir).read_text(errors='replace').splitlines()
-        found = [line for line in lines if (re.search(pattern, line) if pattern else _ERROR.match(line))]
-        if not found:
-            raise NotSurvivedError(f'Nothing in the log says what happened ({pattern or "no error"}).')
-        return re.sub(rf'{re.escape(str(self.folder))}/?', '', found[-1]).partition(' - ')[2].partition(' - ')[2] \
-            if ' - mmengine - ' in found[-1] else re.sub(rf'{re.escape(str(self.folder))}/?', '', found[-1])
-
-    def run_until(self, work_dir: Path, step: int, ranks: int = 1, config: Path | None = None) -> Any:
-        """A run that has logged this step."""
-        process = self.start(work_dir, ranks, config=config)
-        until(lambda: last_step(work_dir) >= step, process)
-        return process
-
-    def interrupted(self, work_dir: Path, step: int, config: Path | None = None) -> None:
-        """A run that was killed after this step."""
-        kill_family(self.run_until(work_dir, step, config=config))
-
-
-def pid_and_code(process: Any) -> tuple[int, int | None]:
-    return process.pid, process.poll() if hasattr(process, 'poll') else process.exitcode
-
-
-def until(happened: Callable[[], bool], process: Any, pause: float = 0.02) -> None:
-    end = time.monotonic() + FINISH_WITHIN
-    while not happened():
-        if pid_and_code(process)[1] is not None or time.monotonic() > end:
-            raise NotInjectedError('The run was over before its moment came.')
-        time.sleep(pause)
-
-
-def wait(process: Any, seconds: float) -> int:
-    """Exit code. Raises NotSurvivedError, after killing it, when the run is not over in time."""
-    end = time.monotonic() + seconds
-    while pid_and_code(process)[1] is None:
-        if time.monotonic() > end:
-            kill_family(process)
-            raise NotSurvivedError(f'The run was not over after {seconds:.0f} seconds.')
-        time.sleep(0.02)
-    return pid_and_code(process)[1]
-
-
-def kill_family(process: Any) -> None:
-    for pid in family(process.pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    wait(process, END_WITHIN)
-
-
-def compare(reference: Path, work_dir: Path, steps: int) -> None:
-    expected, found = logged(reference), logged(work_dir)
-    if expected != found or len(expected) != steps:
-        unequal = [step for step in range(1, steps + 1) if expected.get(step) != found.get(step)]
-        raise NotSurvivedError(f'Logged values differ or are missing at steps {unequal}.')
-    name = f'iter_{steps}.pth'
-    unequal = unequal_weights(reference / name, work_dir / name)
-    if unequal:
-        raise NotSurvivedError(f'{len(unequal)} values of the final checkpoint differ, such as {unequal[0]}.')
+    def run(self, bench: Bench, name: str, rng: random.Random) -> str:
+        """Hurt, look, resume, compare; what the user saw. Raises NotSurvivedError."""
+        run = bench.new_run(name, self.ranks, self.launcher, self.own_data)
+        seen = self.hurt(bench, run, rng)
+        if not self.damages:
+            check_files(run)
+        if self.resumes:
+            bench.finish_and_compare(run)
+        return bench.seen(run, self.resumed) if self.resumed else seen
 
 
 # ---- kills
 
 
-def killed_in_training(bench: Bench, work_dir: Path, rng: random.Random, ranks: int = 1) -> str:
-    process = bench.run_until(work_dir, rng.randrange(1, bench.tiny.steps - 1), ranks)
+def killed_in_training(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    process = bench.start_until(run, step or rng.randrange(1, bench.tiny.steps - 1))
     time.sleep(rng.uniform(0, 0.3))
     kill_family(process)
-    bench.resume_and_compare(work_dir, ranks)
-    return bench.seen(work_dir, r'(?i)resumed at step|nothing to resume')
+    return ''
 
 
-def killed_while_saving(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+def killed_while_saving(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    every = bench.tiny.save_every
     for _ in range(_ATTEMPTS):
-        every = bench.tiny.save_every
-        process = bench.run_until(work_dir, rng.randrange(every, bench.tiny.steps - every))
-        until(lambda: any(work_dir.glob('*.tmp')), process, pause=0.0005)
+        process = bench.start_until(run, step or rng.randrange(every, bench.tiny.steps - every))
+        until(lambda: any(run.work_dir.glob('*.tmp')), process, pause=0.0005)
         kill_family(process)
-        if any(work_dir.glob('*.pth.*.tmp')):
-            bench.resume_and_compare(work_dir)
-            return bench.seen(work_dir, r'which a killed run left unfinished')
-        shutil.rmtree(work_dir)
+        if any(run.work_dir.glob('*.pth.*.tmp')):
+            return ''
+        if step is None:
+            shutil.rmtree(run.work_dir)
     raise NotInjectedError(f'No checkpoint was being written in {_ATTEMPTS} attempts.')
 
 
-def killed_in_evaluation(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    which = rng.choice((bench.tiny.steps // 2, bench.tiny.steps))
-    process = bench.run_until(work_dir, which)
-    log = log_of(work_dir)
-    until(lambda: 'Iter(val) [1/' in log.read_text().rpartition(f'Iter(train) [{which:2d}/')[2], process, pause=0.005)
+def killed_in_evaluation(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    which = step or rng.choice((bench.tiny.steps // 2, bench.tiny.steps))
+    process = bench.start_until(run, which)
+
+    def after_the_step() -> str:
+        return re.split(rf'Iter\(train\) \[ *{which}/', run.log)[-1]
+
+    until(lambda: 'Iter(val) [1/' in after_the_step(), process, pause=0.005)
     kill_family(process)
-    if 'bbox_mAP_copypaste' in log.read_text().rpartition(f'Iter(train) [{which:2d}/')[2]:
+    if 'bbox_mAP_copypaste' in after_the_step():
         raise NotInjectedError('The evaluation was over.')
-    bench.resume_and_compare(work_dir)
-    return bench.seen(work_dir, 'A validation was due at step')
+    return ''
 
 
-def loader_killed(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    process = bench.run_until(work_dir, rng.randrange(1, bench.tiny.steps - 4))
-    loader = [pid for pid in family(process.pid) if pid != process.pid][-1]
-    os.kill(loader, signal.SIGKILL)
-    return _ended_then_resumed(bench, process, work_dir, r'^\S*RunEndedError: A process that loads data was ended')
+def loader_killed(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    process = bench.start_until(run, step or rng.randrange(1, bench.tiny.steps - 4))
+    os.kill(family(process.pid)[-1], signal.SIGKILL)
+    _has_ended(process)
+    return bench.seen(run, r'RunEndedError: A process that loads data was ended .*--resume|start again')
 
 
-def rank_killed(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    """Of two, by tools/dist_train.sh."""
-    process = bench.run_until(work_dir, rng.randrange(1, bench.tiny.steps - 4), ranks=2)
-    os.kill(_ranks(process.pid)[rng.randrange(2)], signal.SIGKILL)
-    return _ended_then_resumed(bench, process, work_dir, 'To go on from it|No checkpoint was saved yet', ranks=2)
+def rank_killed(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    """Of two, started by tools/dist_train.sh."""
+    process = bench.start_until(run, step or rng.randrange(1, bench.tiny.steps - 4))
+    ranks = [pid for pid in children(process.pid) if b'tools/train.py' in Path(f'/proc/{pid}/cmdline').read_bytes()]
+    os.kill(rng.choice(ranks), signal.SIGKILL)
+    _has_ended(process)
+    bench.seen(run, r'Signal 9 \(SIGKILL\) received by PID')  # torch names the process
+    return bench.seen(run, r'(RunEndedError|told to stop).*(--resume|start again)')
 
 
-def rank_killed_without_launcher(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+def rank_killed_without_launcher(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
     """Nobody ends the other one: it has to notice."""
-    port = free_port()
-    processes = [bench.starter.train(bench.config, work_dir, rank=rank, port=port) for rank in range(2)]
-    until(lambda: last_step(work_dir) >= bench.tiny.steps // 2, processes[0])
-    os.kill(processes[1].pid, signal.SIGKILL)
-    return _ended_then_resumed(
-        bench, processes[0], work_dir, r'RunEndedError: The connection to another process', ranks=0)
+    pair = bench.start_until(run, step or bench.tiny.steps // 2)
+    os.kill(pair.processes[1].pid, signal.SIGKILL)
+    _has_ended(pair)
+    return bench.seen(run, r'RunEndedError: The connection to another process .*--resume')
 
 
-def _ended_then_resumed(bench: Bench, process: Any, work_dir: Path, pattern: str, ranks: int = 1) -> str:
+def _has_ended(process: subprocess.Popen) -> None:
     if wait(process, END_WITHIN) == 0:
         raise NotSurvivedError('The run ended with code 0, as if nothing had happened.')
-    seen = bench.seen(work_dir, pattern)
-    if ranks:
-        bench.resume_and_compare(work_dir, ranks)
-    return seen
-
-
-def _ranks(launcher: int) -> list[int]:
-    return [pid for pid in family(launcher) if b'LOCAL_RANK=' in Path(f'/proc/{pid}/environ').read_bytes()
-            and b'tools/train.py' in Path(f'/proc/{pid}/cmdline').read_bytes()
-            and Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1] == str(launcher)]
 
 
 # ---- files
 
 
-def limited(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    """The largest file that the process may write is made smaller than a checkpoint, after the first was saved."""
+def limited(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    """The largest file that the process may write becomes smaller than a checkpoint, after the first was saved."""
     every = bench.tiny.save_every
-    process = bench.run_until(work_dir, rng.randrange(every + 1, bench.tiny.steps - every))
-    size = next(iter(work_dir.glob('iter_*.pth'))).stat().st_size
+    process = bench.start_until(run, step or rng.randrange(every + 1, bench.tiny.steps - every))
+    size = next(iter(run.work_dir.glob('iter_*.pth'))).stat().st_size
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size * rng.randrange(1, 9) // 10, -1))
-    seen = _ended_then_resumed(bench, process, work_dir, r'^\S*DiskFullError: .*could not be written', ranks=0)
-    if any(work_dir.glob('*.tmp')):
-        raise NotSurvivedError('A partial file stayed.')
-    bench.resume_and_compare(work_dir)
-    return seen
+    _has_ended(process)
+    check_no_partial_file(run)
+    return bench.seen(run, r'DiskFullError: .*could not be written: it needs .*--resume')
 
 
-def small_disk(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+def small_disk(bench: Bench, run: Run, rng: random.Random) -> str:
     """A file system of its own with room for the first checkpoints; it grows before the run is resumed."""
-    work_dir.mkdir(parents=True)
-    mount = partial(subprocess.run, check=True, timeout=END_WITHIN)
-    mount(['mount', '-t', 'tmpfs', '-o', f'size={rng.randrange(35, 55)}m', 'tmpfs', str(work_dir)])
+    run.work_dir.mkdir(parents=True)
+    call = partial(subprocess.run, check=True, timeout=END_WITHIN)
+    call(['mount', '-t', 'tmpfs', '-o', f'size={rng.randrange(35, 55)}m', 'tmpfs', str(run.work_dir)])
     try:
-        process = bench.start(work_dir)
-        until(lambda: last_step(work_dir) > 0, process)
-        if wait(process, FINISH_WITHIN) == 0:
+        if wait(bench.start(run), FINISH_WITHIN) == 0:
             raise NotInjectedError('There was room for everything.')
-        seen = bench.seen(work_dir, r'^\S*DiskFullError: .*could not be written: the disk is full')
-        if any(work_dir.glob('*.tmp')):
-            raise NotSurvivedError('A partial file stayed.')
-        mount(['mount', '-o', 'remount,size=300m', str(work_dir)])
-        bench.resume_and_compare(work_dir)
+        check_no_partial_file(run)
+        seen = bench.seen(run, r'DiskFullError: .*could not be written: the disk is full.*--resume')
+        call(['mount', '-o', 'remount,size=300m', str(run.work_dir)])
+        bench.finish_and_compare(run)
     finally:
-        mount(['umount', str(work_dir)])
+        call(['umount', str(run.work_dir)])
     return seen
 
 
-def truncated(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    bench.interrupted(work_dir, 2 * bench.tiny.save_every + 1)
-    newest = _newest(work_dir)
+def truncated(bench: Bench, run: Run, rng: random.Random, step: int | None = None) -> str:
+    newest = _newest_of_two(bench, run)
     os.truncate(newest, rng.randrange(newest.stat().st_size))
-    return _skipped_then_resumed(bench, work_dir, newest)
+    return ''
 
 
-def bit_flipped(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    bench.interrupted(work_dir, 2 * bench.tiny.save_every + 1)
-    newest = _newest(work_dir)
-    flip_bit(newest, rng)
-    return _skipped_then_resumed(bench, work_dir, newest)
+def bit_flipped(bench: Bench, run: Run, rng: random.Random) -> str:
+    flip_bit(_newest_of_two(bench, run), rng)
+    return ''
 
 
-def all_damaged(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    bench.interrupted(work_dir, 2 * bench.tiny.save_every + 1)
-    for path in work_dir.glob('iter_*.pth'):
+def all_damaged(bench: Bench, run: Run, rng: random.Random) -> str:
+    _newest_of_two(bench, run)
+    for path in run.work_dir.glob('iter_*.pth'):
         flip_bit(path, rng)
-    if wait(bench.start(work_dir, 1, '--resume'), END_WITHIN) == 0:
-        raise NotSurvivedError('The run started from damaged checkpoints.')
-    return bench.seen(work_dir, r'CheckpointError: No checkpoint in .* is whole')
+    _has_ended(bench.start(run))
+    return bench.seen(run, r'CheckpointError: No checkpoint in .* is whole')
 
 
 def flip_bit(path: Path, rng: random.Random) -> None:
-    """One bit of one record of the archive."""
+    """One bit of one tensor."""
     with zipfile.ZipFile(path) as archive:
-        record = rng.choice([record for record in archive.infolist() if record.file_size > 1000])
+        record = rng.choice([record for record in archive.infolist() if '/data/' in record.filename])
         with archive.open(record):
             start = archive.fp.tell()  # behind the record's own header
     content = bytearray(path.read_bytes())
@@ -308,65 +190,59 @@ def flip_bit(path: Path, rng: random.Random) -> None:
     path.write_bytes(content)
 
 
-def _newest(work_dir: Path) -> Path:
-    return Path((work_dir / 'last_checkpoint').read_text())
-
-
-def _skipped_then_resumed(bench: Bench, work_dir: Path, damaged: Path) -> str:
-    bench.finish(bench.start(work_dir, 1, '--resume'), work_dir)
-    compare(bench.reference(), work_dir, bench.tiny.steps)
-    bench.check_files(work_dir)  # the damaged one was written again
-    return bench.seen(work_dir, rf'Skipped .*{damaged.name}')
+def _newest_of_two(bench: Bench, run: Run) -> Path:
+    """The newest checkpoint of a run that was killed after two."""
+    kill_family(bench.start_until(run, 2 * bench.tiny.save_every + 1))
+    check_files(run)
+    return Path((run.work_dir / 'last_checkpoint').read_text())
 
 
 # ---- data
 
 
-def broken_image(bench: Bench, work_dir: Path, rng: random.Random) -> str:
-    """An image is no image; the run replaces its samples, is killed, and goes on the same way."""
-    config = make_tiny_run(bench.folder / f'data_{work_dir.name}', bench.tiny)
-    image = rng.choice(sorted((config.parent / 'data/images/train').iterdir()))
-    content = image.read_bytes()
-    image.write_bytes(content[:len(content) // 3])
-    bench.interrupted(work_dir, rng.randrange(2, bench.tiny.steps - 2), config=config)
-    bench.resume_and_compare(work_dir, config=config)
-    return bench.seen(work_dir, 'failed to load .*another one takes its place')
+def broken_image(bench: Bench, run: Run, rng: random.Random) -> str:
+    """An image is none; the run puts others in its place, is killed, and goes on the same way."""
+    image = rng.choice(sorted((run.config.parent / 'data/images/train').iterdir()))
+    image.write_bytes(image.read_bytes()[:-image.stat().st_size // 2])
+    return killed_in_training(bench, run, rng)
 
 
-def annotations_changed(bench: Bench, work_dir: Path, rng: random.Random) -> str:
+def annotations_changed(bench: Bench, run: Run, rng: random.Random) -> str:
     """A line goes: refused. It comes back: the run goes on as if nothing had been."""
-    config = make_tiny_run(bench.folder / f'data_{work_dir.name}', bench.tiny)
-    bench.interrupted(work_dir, bench.tiny.save_every + 1, config=config)
-    annotations = config.parent / 'data/annotations/more_odvg.jsonl'
+    kill_family(bench.start_until(run, bench.tiny.save_every + 1))
+    annotations = run.config.parent / 'data/annotations/more_odvg.jsonl'
     content = annotations.read_text()
     lines = content.splitlines(keepends=True)
     del lines[rng.randrange(len(lines))]
     annotations.write_text(''.join(lines))
-    if wait(bench.start(work_dir, 1, '--resume', config=config), END_WITHIN) == 0:
-        raise NotSurvivedError('The run went on with other data.')
-    seen = bench.seen(work_dir, r'DataChangedError: The training data changed')
-    aside = work_dir.with_name(f'{work_dir.name}_warn')
-    shutil.copytree(work_dir, aside)
-    bench.finish(bench.start(aside, 1, '--resume', '--cfg-options', 'default_hooks.checkpoint.data_changed=warn',
-                             config=config), aside)
+    _has_ended(bench.start(run))
+    seen = bench.seen(run, r'DataChangedError: The training data changed')
+    aside = Run(run.work_dir.with_name(f'{run.work_dir.name}_warn'), run.config)
+    shutil.copytree(run.work_dir, aside.work_dir)
+    bench.finish(aside, '--cfg-options', 'default_hooks.checkpoint.data_changed=warn')
     annotations.write_text(content)
-    bench.resume_and_compare(work_dir, config=config)
     return seen
 
 
 def all_faults(kills: int) -> list[Fault]:
-    """The campaign: ``kills`` random kills (every fifth of two processes), and some of every other kind."""
+    """The campaign: ``kills`` random kills, every fifth of two processes, and some of every other kind."""
     two = kills // 5
+    killed = partial(Fault, hurt=killed_in_training, resumed=r'Resumed at step|nothing to resume')
+    skipped = dict(damages=True, resumed=r'Skipped .*The run goes on from')
     mounts = 2 if os.geteuid() == 0 and shutil.which('mount') else 0
     others = [
-        (3, 'killed while saving', killed_while_saving), (3, 'killed in evaluation', killed_in_evaluation),
-        (2, 'file size limit while saving', limited),
-        (mounts, 'disk full while saving', small_disk), (2, 'loader killed', loader_killed),
-        (2, 'one of two ranks killed', rank_killed), (1, 'rank killed without launcher', rank_killed_without_launcher),
-        (3, 'checkpoint truncated', truncated), (3, 'checkpoint with a flipped bit', bit_flipped),
-        (1, 'all checkpoints damaged', all_damaged), (2, 'broken image', broken_image),
-        (1, 'annotations changed', annotations_changed)]
-    return [
-        *[Fault('killed in training', killed_in_training)] * (kills - two),
-        *[Fault('killed in training, two processes', partial(killed_in_training, ranks=2))] * two,
-        *(Fault(kind, run) for number, kind, run in others for _ in range(number))]
+        (3, Fault('killed while saving', killed_while_saving, resumed='which a killed run left unfinished')),
+        (3, Fault('killed in evaluation', killed_in_evaluation, resumed='A validation was due at step')),
+        (2, Fault('file size limit while saving', limited)),
+        (mounts, Fault('disk full while saving', small_disk, resumes=False)),
+        (2, Fault('loader killed', loader_killed)),
+        (2, Fault('one of two ranks killed', rank_killed, ranks=2, launcher=True)),
+        (1, Fault('rank killed without launcher', rank_killed_without_launcher, ranks=2)),
+        (3, Fault('checkpoint truncated', truncated, **skipped)),
+        (3, Fault('checkpoint with a flipped bit', bit_flipped, **skipped)),
+        (1, Fault('all checkpoints damaged', all_damaged, damages=True, resumes=False)),
+        (2, Fault('broken image', broken_image, own_data=True, resumed='another one takes its place')),
+        (1, Fault('annotations changed', annotations_changed, own_data=True))]
+    return [*[killed('killed in training')] * (kills - two),
+            *[killed('killed in training, two processes', ranks=2)] * two,
+            *(fault for number, fault in others for _ in range(number))]

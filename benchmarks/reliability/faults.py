@@ -2,7 +2,7 @@
 
     python benchmarks/reliability/faults.py --kills 20 --seed 0 --json FILE
 
-Every run is a process family of its own; two-process runs go through tools/dist_train.sh. A fault counts as survived
+Every run is a process of its own, or two. A fault counts as survived
 when the run ended in time with a message (or went on, where it should), every checkpoint with a final name is whole,
 and the resumed run has the logged values, weights, averaged weights, optimizer state and schedules of the
 uninterrupted one.
@@ -22,7 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.reliability.fault_kinds import Bench, Fault, all_faults  # noqa: E402
+from benchmarks.reliability.fault_bench import Bench, NotInjectedError  # noqa: E402
+from benchmarks.reliability.fault_kinds import Fault, all_faults  # noqa: E402
+from benchmarks.reliability.tiny_run import TinyRun  # noqa: E402
 from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
 
 
@@ -46,7 +48,7 @@ def main() -> int:
     folder = Path(args.keep or tempfile.mkdtemp(prefix='faults_'))
     faults = [fault for fault in all_faults(args.kills) if args.only in fault.kind]
     started = time.monotonic()
-    bench = Bench(folder)
+    bench = Bench(folder, TinyRun())
     with ThreadPoolExecutor(args.jobs) as pool:
         outcomes = list(pool.map(lambda item: inject(bench, item[1], args.seed, item[0]), enumerate(faults)))
     if not args.keep:
@@ -73,10 +75,10 @@ def main() -> int:
 def inject(bench: Bench, fault: Fault, seed: int, number: int) -> Outcome:
     outcome = Outcome(fault.kind)
     try:
-        outcome.seen = fault.run(bench, bench.folder / f'{number:03d}', random.Random(f'{seed}.{number}'))
+        outcome.seen = fault.run(bench, f'{number:03d}', random.Random(f'{seed}.{number}'))
         outcome.injected = outcome.survived = True
     except Exception as error:  # noqa: BLE001  (one that fails is a result, and the others go on)
-        outcome.injected = getattr(error, 'injected', True)
+        outcome.injected = not isinstance(error, NotInjectedError)
         outcome.seen = f'{type(error).__name__}: {error}'.replace('\n', ' ')[:400]
         traceback.print_exc()
     print(f'{fault.kind}: {"survived" if outcome.survived else "FAILED"} ({outcome.seen[:160]})', file=sys.stderr)

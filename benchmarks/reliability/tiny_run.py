@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import config as mmengine_config
 
 from glipv2_mmdet.datasets.shapes import make_shapes
 
@@ -28,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class TinyRun:
-    """Steps in all and between two checkpoints; the first evaluation is in the middle."""
+    """Steps in all and between two checkpoints; the first evaluation is in the middle. One image may be none."""
     steps: int = 16
     save_every: int = 4
+    broken_image: bool = False
 
 
 _CONFIG = '''
@@ -48,7 +50,7 @@ model = dict(
 train_pipeline = [step if step['type'] != 'Resize' else dict(step, scale=(64, 64)) for step in _base_.train_pipeline]
 test_pipeline = [step if step['type'] != 'Resize' else dict(step, scale=(64, 64)) for step in _base_.test_pipeline]
 shapes = dict(
-    type='GroundedODVGDataset', data_root='{data}/', ann_file='annotations/train_odvg.jsonl',
+    type='GroundedODVGDataset', serialize_data=False, data_root='{data}/', ann_file='annotations/train_odvg.jsonl',
     label_map_file='annotations/label_map.json', data_prefix=dict(img='images/train/'), pipeline=train_pipeline)
 train_dataloader = dict(
     batch_size=2,
@@ -57,7 +59,8 @@ train_dataloader = dict(
         _delete_=True, type='ReplaceFailedSamples', max_failed_share=0.1,
         dataset=dict(type='ConcatDataset', datasets=[shapes, dict(shapes, ann_file='annotations/more_odvg.jsonl')])))
 val_dataloader = dict(
-    batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/', pipeline=test_pipeline))
+    batch_size=2, num_workers=0, persistent_workers=False,
+    dataset=dict(data_root='{data}/', pipeline=test_pipeline, serialize_data=False))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='{data}/annotations/val.json')
 test_evaluator = val_evaluator
@@ -79,6 +82,9 @@ def make_tiny_run(folder: Path, run: TinyRun) -> Path:
     lines = (data / 'annotations/train_odvg.jsonl').read_text().splitlines(keepends=True)
     random.Random(0).shuffle(lines)
     (data / 'annotations/more_odvg.jsonl').write_text(''.join(lines))
+    if run.broken_image:
+        image = next(iter(sorted((data / 'images/train').iterdir())))
+        image.write_bytes(image.read_bytes()[:100])
     config = folder / 'tiny.py'
     config.write_text(_CONFIG.format(root=ROOT, data=data, steps=run.steps, save_every=run.save_every))
     return config
@@ -112,6 +118,11 @@ class Starter:
         process.start()
         return process
 
+    def pair(self, config: Path, work_dir: Path, *more: str) -> Pair:
+        """Two processes of one run, without a launcher that would end one when the other has died."""
+        port = free_port()
+        return Pair([self.train(config, work_dir, *more, rank=rank, port=port) for rank in range(2)])
+
     def launch(self, config: Path, work_dir: Path, *more: str) -> subprocess.Popen:
         """Two processes, by the command that users give."""
         command = ['bash', 'tools/dist_train.sh', str(config), '2', '--work-dir', str(work_dir), *more]
@@ -120,6 +131,16 @@ class Starter:
         with log.open('a', encoding='utf-8') as output:
             return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
                                     env=dict(os.environ, PYTHON=sys.executable, PORT=str(free_port())))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two processes, waited for as one."""
+    processes: list[Any]
+
+    def poll(self) -> int | None:
+        codes = [process.exitcode for process in self.processes]
+        return None if None in codes else next((code for code in codes if code), 0)
 
 
 def _train(arguments: list[str], log: Path, variables: Mapping[str, str]) -> None:
@@ -131,6 +152,8 @@ def _train(arguments: list[str], log: Path, variables: Mapping[str, str]) -> Non
     sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1, closefd=False) for number in (1, 2))
     os.chdir(ROOT)
     torch.set_num_threads(1)
+    # a checkpoint carries the config as formatted code, and formatting takes most of so short a run
+    mmengine_config.FormatCode = lambda text, **_: (text, True)
     sys.argv = ['tools/train.py', *arguments]
     runpy.run_path('tools/train.py', run_name='__main__')
 
@@ -147,11 +170,16 @@ def free_port() -> int:
 
 def family(pid: int) -> list[int]:
     """A process and all that it started: launcher, ranks and their loaders (Linux only)."""
+    return [pid, *(member for child in children(pid) for member in family(child))]
+
+
+def children(pid: int) -> list[int]:
+    """Started by any thread of a process; none if it is over."""
     try:
-        children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    except FileNotFoundError:
+        files = list(Path(f'/proc/{pid}/task').glob('*/children'))
+        return [int(child) for file in files for child in file.read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
         return []
-    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 def logged(work_dir: Path) -> dict[int, dict[str, float]]:
@@ -171,7 +199,7 @@ def last_step(work_dir: Path) -> int:
     return max(logged(work_dir), default=0)
 
 
-def unequal_weights(first: Path, second: Path) -> list[str]:
+def unequal_values(first: Path, second: Path) -> list[str]:
     """Names of what differs by a bit: weights, averaged weights, state of the optimizer, schedules."""
     def flat(prefix, value):
         if isinstance(value, dict):
