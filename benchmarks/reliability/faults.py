@@ -2,10 +2,9 @@
 
     python benchmarks/reliability/faults.py --kills 20 --seed 0 --json FILE
 
-Every run is a process of its own, or two. A fault counts as survived
-when the run ended in time with a message (or went on, where it should), every checkpoint with a final name is whole,
-and the resumed run has the logged values, weights, averaged weights, optimizer state and schedules of the
-uninterrupted one.
+Every run is a process of its own, or two. A fault counts as survived when the run ended in time with a message (or
+went on, where it should), every checkpoint with a final name is whole, and the resumed run has the logged values,
+weights, averaged weights, optimizer state and schedules of the uninterrupted one.
 """
 from __future__ import annotations
 
