@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from .conversion.odvg_writer import atomic_write
+from ..files import atomic_write
 
 _BLOCK = 1 << 20
 

@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from glipv2_mmdet.files import atomic_write
+
 #: What a prompt passes through; other heads of a model may come and go.
 BASE_PARTS = ('backbone', 'language_model', 'neck', 'fusion', 'bbox_head')
 _FORMAT = 'glipv2_mmdet tuned prompt, version 1'
@@ -65,18 +67,13 @@ class TunedPrompt:
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file; it appears complete or not at all."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(token_ids=self.token_ids, names=self.names, overrides=self.overrides,
                        chunked_size=self.chunked_size, fingerprint=self.fingerprint, base=self.base)
-        temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
-        try:
-            # as bytes: written by the library itself, the file would be readable for its owner only
-            temporary.write_bytes(save(
-                {f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
-                metadata=dict(format=_FORMAT, content=json.dumps(content))))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # as bytes: written by the library itself, the file would be readable for its owner only
+        data = save({f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
+                    metadata=dict(format=_FORMAT, content=json.dumps(content)))
+        with atomic_write(path, size=len(data)) as file:
+            file.write(data)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TunedPrompt:
