@@ -3,8 +3,8 @@
     python benchmarks/reliability/long_run.py --json long_run.json --plot docs/images/long_run.png
 
 The run is that of tools/train.py with the pre-training config: loader processes that stay, a checkpoint and a
-validation every eighth of it. Scenes are rendered first and shown at 96 pixels, two per step, so that steps are many. What
-counts is whether anything grows after the start, so a busy machine does no harm. Linux only.
+validation every eighth of it. Scenes are rendered first and shown at 96 pixels, two per step, so that steps are many.
+What counts is whether anything grows after the start, so a busy machine does no harm. Linux only.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, ob
     return dict(
         long_run_command=' '.join(['python', *sys.argv]), long_run_config=CONFIG, long_run_steps=args.steps,
         long_run_image_side=SIDE, long_run_samples=len(samples), long_run_seconds=round(samples[-1].seconds),
-        long_run_memory_mb=round(max(sample.memory_mb for sample in last), 1), long_run_memory_drift_mb=round(memory, 1),
+        long_run_memory_mb=round(max(sample.memory_mb for sample in last), 1),
+        long_run_memory_drift_mb=round(memory, 1),
         long_run_open_files_drift=files, long_run_workers=args.workers,
         long_run_children=max(sample.children for sample in samples), long_run_children_drift=children,
         long_run_threads_drift=threads, long_run_failures=len(failures), long_run_failed=', '.join(failures))

@@ -112,8 +112,8 @@ def drift(samples: Sequence[Holdings], value: Callable[[Holdings], float]) -> fl
         ValueError: fewer than eight samples, so quarters of less than two.
     """
     if len(samples) < 8:
-        raise ValueError(f'{len(samples)} samples are too few to tell a drift. Expected 8 or more: run longer, or sample '
-                         'more often.')
+        raise ValueError(f'{len(samples)} samples are too few to tell a drift. Expected 8 or more: run longer, or '
+                         'sample more often.')
     quarter = len(samples) // 4
     second, last = samples[quarter:2 * quarter], samples[-quarter:]
     return statistics.median(map(value, last)) - statistics.median(map(value, second))

@@ -22,6 +22,6 @@ from glipv2_mmdet.checkpoints.text_encoder_names import EncoderConversion, detec
 
 __all__ = [
     'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'UnsafeCheckpointError',
-    'check_fits', 'convert_file', 'detect_encoder', 'detect_layout', 'encoder_to_ours', 'load_weights', 'read_checkpoint', 'save_checkpoint',
-    'save_safetensors', 'sha256', 'state_dict_of', 'to_ours', 'to_source',
+    'check_fits', 'convert_file', 'detect_encoder', 'detect_layout', 'encoder_to_ours', 'load_weights',
+    'read_checkpoint', 'save_checkpoint', 'save_safetensors', 'sha256', 'state_dict_of', 'to_ours', 'to_source',
 ]

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmcv.ops import batched_nms
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoderForGLIP
 from mmdet.models.utils import filter_scores_and_topk
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from glipv2_mmdet.models.checked_nms import checked_nms
 from glipv2_mmdet.structures import Candidates, GroundingOutputs
 from glipv2_mmdet.text import phrase_scores
 
@@ -123,7 +123,7 @@ def suppress(candidates: Candidates, scale_factor: Sequence[float] | None, cfg: 
         sides = boxes[:, 2:] - boxes[:, :2]
         results = results[(sides > cfg.min_bbox_size).all(dim=1)]
     if len(results) > 0:
-        detections, keep = batched_nms(results.bboxes, results.scores, results.labels, cfg.nms)
+        detections, keep = checked_nms(results.bboxes, results.scores, results.labels, cfg.nms)
         results = results[keep]
         # soft NMS lowers scores
         results.scores = detections[:, -1]
