@@ -2,9 +2,10 @@
 
     python benchmarks/reliability/load.py --json load.json
 
-A nano model with random weights answers every request once alone and once among eight threads, and both answers have to
-be equal to the last bit. Then it serves a real page to twenty visitors at once, who upload images, ask, and compare
-what comes with what the model says itself; "busy" is an answer, too. Memory is that after a warm-up against that at the end.
+A nano model with random weights answers every request once alone and once among eight threads, and both answers have
+to be equal to the last bit. Then it serves a real page to twenty visitors at once, who upload images, ask, and compare
+what comes with what the model says itself; "busy" is an answer, too. Memory is that after a warm-up against that at
+the end.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def answer_all(model: GLIPv2Inferencer, requests: Sequence[Request], threads: in
     def answer(request: Request) -> tuple | Exception:
         try:
             return request.answer(model)
-        except Exception as error:  # the campaign counts failures
+        except Exception as error:  # noqa: BLE001  (whatever it is, the campaign counts it)
             return error
 
     if threads == 1:

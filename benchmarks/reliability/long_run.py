@@ -124,10 +124,11 @@ def draw(samples: Sequence[Holdings], file: Path, steps: int) -> None:
     for axis, (title, values) in zip(axes, curves, strict=True):
         axis.plot(minutes, values, color='#0072b2', linewidth=1.2, label='processes' if 'threads' in title else None)
         axis.set_ylabel(title)
-        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     axes[-1].plot(minutes, [sample.threads for sample in samples], color='#d55e00', linewidth=1.2, label='threads')
-    axes[-1].legend(loc='lower right')
+    axes[-1].legend(loc='center right')
+    for axis in axes:
+        axis.set_ylim(bottom=0)
     axes[-1].set_xlabel('minutes')
     axes[0].set_title(f'{steps} training steps, all processes of the run together')
     file.parent.mkdir(parents=True, exist_ok=True)

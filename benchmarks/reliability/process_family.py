@@ -21,7 +21,8 @@ class Holdings:
 
     Attributes:
         seconds: since sampling began.
-        memory_mb: resident, pages that several processes share counted once (PSS), 2^20 bytes.
+        memory_mb: what was allocated and is resident, 2^20 bytes; pages that several processes share count once. Files
+            that are mapped (libraries) do not count: their share changes with what other programs do.
         open_files: descriptors of all processes together.
         children: processes besides the first.
         threads: of all processes together.
@@ -67,7 +68,7 @@ def look_at(pid: int, since: float) -> Holdings | None:
             files += len(os.listdir(folder / 'fd'))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        memory += int(numbers['Pss'].split()[0])
+        memory += sum(int(numbers[name].split()[0]) for name in ('Pss_Anon', 'Pss_Shmem'))
         threads += int(status['Threads'])
         members += 1
     return Holdings(time.monotonic() - since, memory / _MB, files, members - 1, threads) if members else None
