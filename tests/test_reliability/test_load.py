@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import pytest
@@ -80,16 +82,30 @@ class Encoder(nn.Module):
         self.weight = nn.Parameter(torch.ones(1))
 
 
-def test_the_prompt_cache_holds_under_threads(restless):
+class Slow(OrderedDict):
+    """Lets other threads run between any two steps."""
+
+    def __contains__(self, key: object) -> bool:
+        found = super().__contains__(key)
+        time.sleep(1e-4)
+        return found
+
+    def move_to_end(self, key: object, last: bool = True) -> None:
+        time.sleep(1e-4)
+        super().move_to_end(key, last)
+
+
+def test_the_prompt_cache_holds_under_threads():
     """Without its lock a prompt is dropped by one thread between two steps of another: a KeyError."""
     cache, encoder, errors = PromptCache(max_prompts=3), Encoder().eval(), []
+    cache._encoded = Slow()
     start = threading.Barrier(8)
     rows = {f'{number}': text_features([number % 5 + 2], seed=number) for number in range(9)}
 
     def work(first: int) -> None:
         start.wait()
         try:
-            for turn in range(150):
+            for turn in range(40):
                 text = f'{(first + turn) % 9}'
                 with torch.no_grad():
                     found = cache.encode(encoder, [text], lambda texts: rows[texts[0]])

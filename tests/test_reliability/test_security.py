@@ -19,8 +19,9 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
 from glipv2_mmdet import GLIPv2Inferencer
-from glipv2_mmdet.apis import model_names
+from glipv2_mmdet.apis import finetuning, model_names
 from glipv2_mmdet.apis.downloads import PublicCheckpoint, download
+from glipv2_mmdet.apis.finetuning_config import FinetuneSettings
 from glipv2_mmdet.apis.model_loading import read_weights
 from glipv2_mmdet.apis.pretrained import save_pretrained
 from glipv2_mmdet.apis.pseudo_labels import read_pairs
@@ -29,6 +30,7 @@ from glipv2_mmdet.cli import main as glipv2
 from glipv2_mmdet.compat import safe_load
 from glipv2_mmdet.datasets.image_text_stream import WebDatasetPairs
 from glipv2_mmdet.datasets.line_offsets import LineReader
+from glipv2_mmdet.datasets.odinw import odinw_sets
 from glipv2_mmdet.export import load_program
 from glipv2_mmdet.models import BertTextEncoder, TunedPrompt
 from glipv2_mmdet.models.checked_nms import checked_nms
@@ -165,6 +167,22 @@ def tool_train_resumed_from_the_folder(file, folder, config):
     (folder / 'last_checkpoint').write_text(str(file))
     tool = load_tool('train')
     _start(tool.build_config(tool.parse_args([config, '--work-dir', str(folder), '--resume'])))
+
+
+@entry
+def tool_odinw(file, folder, config):
+    tool = load_tool('odinw')
+    args = tool.parse_args([config, str(file), '--out', str(folder)])
+    _start(tool.build_config(args, odinw_sets(13)[0], folder / 'a.json', 'test'))
+
+
+@entry
+def base_of_finetuning(file, folder, config):
+    settings = FinetuneSettings(config=config, base=str(file), work_dir=str(folder), mode='prompt')
+    with pytest.MonkeyPatch.context() as patch:
+        # the data are read after the weights
+        patch.setattr(finetuning, 'base_config', lambda settings, data: Config.fromfile(settings.config))
+        finetuning.evaluate_base(settings, None)
 
 
 @entry
