@@ -196,7 +196,7 @@ def referring() -> dict[str, object]:
 
 def changed_tensors(before: Path, after: Path) -> int:
     """How many tensors of a checkpoint differ in a later one."""
-    old, new = (torch.load(file, map_location='cpu')['state_dict'] for file in (before, after))
+    old, new = (torch.load(file, map_location='cpu', weights_only=True)['state_dict'] for file in (before, after))
     return sum(not torch.equal(tensor, new[name]) for name, tensor in old.items())
 
 

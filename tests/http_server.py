@@ -1,12 +1,16 @@
 """A small web server for tests of downloads: files with ranges, and the ways in which servers fail."""
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from unittest.mock import patch
+
+from glipv2_mmdet.apis import public_addresses
 
 
 @dataclass
@@ -33,7 +37,7 @@ class WebServer:
 
 @contextmanager
 def web_server() -> Iterator[WebServer]:
-    """Serve until the end of the block."""
+    """Serve until the end of the block, in which addresses of this machine may be fetched."""
     content = WebServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -75,7 +79,8 @@ def web_server() -> Iterator[WebServer]:
     thread = Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
     thread.start()
     try:
-        yield content
+        with patch.dict(os.environ, {public_addresses.VARIABLE: '1'}):
+            yield content
     finally:
         server.shutdown()
         server.server_close()

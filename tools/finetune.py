@@ -23,6 +23,7 @@ from mmdet.utils import register_all_modules
 
 from glipv2_mmdet.apis.finetuning import evaluate_base, finetune, result_table, split_that_counts
 from glipv2_mmdet.apis.finetuning_config import MODES, FinetuneSettings, read_overrides
+from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.datasets.own_data import OwnDataError, prepare_own_data
 from glipv2_mmdet.text import PromptError
@@ -35,7 +36,7 @@ def shots(text: str) -> int | None:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', required=True, help='folder of the data')
-    parser.add_argument('--config', required=True, help='config of the base model')
+    parser.add_argument('--config', required=True, help='config of the base model; Python code, which is run')
     parser.add_argument('--base', required=True, help='checkpoint of the base model')
     parser.add_argument('--mode', '--modes', dest='modes', nargs='+', choices=MODES, default=['prompt'],
                         help='what learns: the prompt embedding, the grounding head, everything (default: prompt)')
@@ -56,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    tell_if_foreign(args.config)
     register_all_modules()
     work_dir = Path(args.work_dir or Path('work_dirs') / 'finetune' / Path(args.data).resolve().name)
     try:

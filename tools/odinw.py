@@ -21,6 +21,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import init_dist, is_main_process
 from mmengine.runner import Runner
 
+from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.compat.cpu_distributed import leave_group, start_cpu_group, use_cpu_where_no_gpu
 from glipv2_mmdet.datasets.odinw import ODinWSet, coco_settings, odinw_sets, prepared_annotations
 from glipv2_mmdet.evaluation.odinw_report import ODinWReport, ODinWResult, read_results
@@ -48,6 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    tell_if_foreign(args.config)
     wanted = odinw_sets(args.set)
     try:
         run = identity(args)

@@ -20,13 +20,14 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from glipv2_mmdet.apis import LabelSettings, label_shards
+from glipv2_mmdet.apis.model_names import tell_if_foreign
 
 LOADERS = ('LoadImageFromFile', 'LoadStreamedImage', 'LoadAnnotations')
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the model')
+    parser.add_argument('config', help='config of the model; Python code, which is run')
     parser.add_argument('checkpoint', help='its weights')
     parser.add_argument('shards', nargs='+', help='.jsonl or .tar files')
     parser.add_argument('--out', required=True, help='folder of the results')
@@ -53,6 +54,7 @@ def main(argv=None):
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     device = args.device or (f'cuda:{local_rank}' if torch.cuda.is_available() else 'cpu')
     settings = LabelSettings(args.score_thr, args.nms_iou, args.batch_size, args.noun_phrases, args.format)
+    tell_if_foreign(args.config)
     config = Config.fromfile(args.config)
     pipeline = [step for step in config.test_dataloader.dataset.pipeline if step['type'] not in LOADERS]
     # torchrun's variables; shards need no messages between processes, so no process group is made

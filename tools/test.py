@@ -18,12 +18,13 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.compat.cpu_distributed import leave_group, start_cpu_group, use_cpu_where_no_gpu
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a detector')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file; Python code, which is run')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for the metrics (default: work_dirs/<config name>)')
     parser.add_argument('--out', help='write all predictions to this file (.pkl or .pickle)')
@@ -46,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build_config(args: argparse.Namespace) -> Config:
     """The config file with the command line laid over it."""
+    tell_if_foreign(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:

@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.compat.cpu_distributed import (
     leave_group,
     start_cpu_group,
@@ -27,7 +28,7 @@ from glipv2_mmdet.engine.ended_runs import explain_end
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a detector')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file; Python code, which is run')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<config name>')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -46,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def build_config(args: argparse.Namespace) -> Config:
     """The config file with the command line laid over it. Raises ValueError when they do not fit."""
+    tell_if_foreign(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:

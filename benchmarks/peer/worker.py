@@ -49,7 +49,7 @@ def main() -> None:
     model = side.build(args.checkpointing)
     if not args.weights.exists():
         torch.save(side.seeded_weights(model), args.weights)
-    side.load(model, torch.load(args.weights, mmap=True))
+    side.load(model, torch.load(args.weights, mmap=True, weights_only=True))
     runner = Runner(model)
     tell(baseline_mb=baseline)
     for line in sys.stdin:

@@ -1,14 +1,19 @@
-"""Bytes from the web, with limits: http and https only, so much time, so many bytes, and hosts that may be refused."""
+"""Bytes from the web, with limits: http and https only, so much time, so many bytes, and public hosts alone.
+
+What counts as public: ``public_addresses.py``.
+"""
 from __future__ import annotations
 
 import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+
+from . import public_addresses
 
 MAX_IMAGE_BYTES = 50 * 2 ** 20
 TIMEOUT = 20.0
@@ -38,7 +43,7 @@ def is_url(text: Any) -> bool:
 
 def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
           check: AddressCheck | None = None) -> bytes:
-    """The content of an address.
+    """The content of a public address; of any where ``GLIPV2_PRIVATE_ADDRESSES=1`` is set.
 
     Args:
         url: http or https.
@@ -47,11 +52,11 @@ def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
         check: see :data:`AddressCheck`.
 
     Raises:
-        FetchError: no answer, another status than 200, too large or too slow.
+        FetchError: a private address, no answer, another status than 200, too large or too slow.
     """
     deadline = time.monotonic() + timeout
     content = bytearray()
-    with open_url(url, timeout, check=check) as response:
+    with open_url(url, timeout, check=check, public_only=not public_addresses.private_allowed()) as response:
         announced = response.headers.get('Content-Length', '')
         if announced.isdigit() and int(announced) > max_bytes:
             raise FetchError(f'{url}: {int(announced):,} bytes, more than the {max_bytes:,} that are allowed.')
@@ -66,7 +71,7 @@ def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
 
 @contextmanager
 def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None,
-             check: AddressCheck | None = None) -> Iterator[http.client.HTTPResponse]:
+             check: AddressCheck | None = None, public_only: bool = False) -> Iterator[http.client.HTTPResponse]:
     """The open answer of a server, behind redirects.
 
     Args:
@@ -74,15 +79,19 @@ def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | No
         timeout: seconds without a sign of life.
         headers: of the request.
         check: see :data:`AddressCheck`.
+        public_only: refuse addresses of this machine and its network, behind redirects too.
 
     Raises:
         FetchError: no answer, or a status that is no success.
     """
-    _check_address(url, check)
+    check_host = public_addresses.check_host if public_only else None
+    checks = [one for one in (check, check_host) if one is not None]
+    connections = public_addresses.handlers() if public_only else [
+        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()]
+    _check_address(url, checks)
     opener = urllib.request.OpenerDirector()  # the default one would follow a redirect to ftp
-    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
-                    urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(),
-                    _CheckedRedirects(check)):
+    for handler in (urllib.request.ProxyHandler(), *connections, urllib.request.HTTPDefaultErrorHandler(),
+                    urllib.request.HTTPErrorProcessor(), _CheckedRedirects(checks)):
         opener.add_handler(handler)
     request = urllib.request.Request(url, headers={'User-Agent': 'glipv2_mmdet', **(headers or {})})
     try:
@@ -93,6 +102,9 @@ def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | No
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, FetchError):
             raise
+        reason = getattr(error, 'reason', None)
+        if isinstance(reason, public_addresses.PrivateAddressError):
+            raise FetchError(f'{url}: {reason}') from error
         raise FetchError(f'{url}: no answer ({getattr(error, "reason", None) or error}).') from error
     with response:
         yield response
@@ -117,17 +129,20 @@ def read_block(response: http.client.HTTPResponse, url: str) -> bytes:
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to addresses that would be fetched themselves."""
 
-    def __init__(self, check: AddressCheck | None) -> None:
-        self.check = check
+    def __init__(self, checks: Sequence[AddressCheck]) -> None:
+        self.checks = checks
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_address(newurl, self.check)
+        _check_address(newurl, self.checks)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _check_address(url: str, check: AddressCheck | None) -> None:
+def _check_address(url: str, checks: Sequence[AddressCheck]) -> None:
     parts = urlsplit(url)
     if parts.scheme.lower() not in _SCHEMES or not parts.hostname:
         raise FetchError(f'{url}: expected an address that begins with http:// or https://.')
-    if check is not None:
-        check(url)
+    for check in checks:
+        try:
+            check(url)
+        except public_addresses.PrivateAddressError as error:
+            raise FetchError(f'{url}: {error}') from error

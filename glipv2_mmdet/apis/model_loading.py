@@ -106,18 +106,7 @@ def read_weights(path: str | PathLike) -> dict[str, Tensor]:
         FileNotFoundError: there is no such file.
         CheckpointError: it holds no weights.
     """
-    path = Path(path)
-    if path.suffix != '.safetensors':
-        return state_dict_of(read_checkpoint(path))
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    if not path.is_file():
-        raise FileNotFoundError(f'There is no checkpoint "{path}". Give the path of a file on this machine.')
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f'"{path}" cannot be read as safetensors: {error}. A download may be incomplete.'
-                              ) from error
+    return state_dict_of(read_checkpoint(path))
 
 
 def _config_file(model: str | PathLike) -> Path:

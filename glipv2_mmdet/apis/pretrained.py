@@ -9,25 +9,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
-from mmengine.registry import WEIGHT_INITIALIZERS
-
 from ..checkpoints import CheckpointError
 from ..models import GLIPv2
 from ..text.tokenize import SHIPPED_VOCABS
 from ..version import __version__
+from .pretrained_checks import check_config
 
 CONFIG, WEIGHTS, PROMPT, README = 'config.json', 'model.safetensors', 'prompt.safetensors', 'README.md'
 VOCAB, TEXT_ENCODER = 'vocab', 'text_encoder'
 _FORMAT = 'glipv2_mmdet'
-#: What mmcv looks up by name instead of in a registry.
-_NMS_TYPES = ('nms', 'soft_nms')
 
 
 @dataclass(frozen=True)
@@ -113,15 +109,14 @@ def read_pretrained(folder: str | PathLike) -> PretrainedFolder:
                               f'"{_FORMAT}" with "model" and "pipeline".')
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f'"{folder}" has a {CONFIG} and no {WEIGHTS}. The copy of the folder may be incomplete.')
+    check_config(content, file)
     model, pipeline = (_decode(content[key], folder) for key in ('model', 'pipeline'))
-    _check_types(model, file, _is_part)
-    _check_types(pipeline, file, lambda name: _is_registered(name, TRANSFORMS))
     return PretrainedFolder(model, tuple(pipeline), folder / WEIGHTS)
 
 
 def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The config with every file it names copied into ``folder``."""
-    config = {**config, 'language_model': dict(config['language_model'])}
+    config = _without_start_weights(config)
     words = config['language_model']
     # the path that was opened; an absent one means the shipped vocabulary
     vocab = model.language_model.tokenizer.vocab
@@ -136,6 +131,19 @@ def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[
     if model.tuned_prompt is not None:
         model.tuned_prompt.save(folder / PROMPT)
         config['tuned_prompt'] = {'__file__': PROMPT}
+    return config
+
+
+def _without_start_weights(config: Any) -> Any:
+    """A copy without ``init_cfg`` of kind Pretrained: the folder has the weights, and may name no other file."""
+    if isinstance(config, Mapping):
+        copied = {key: _without_start_weights(value) for key, value in config.items()}
+        start = copied.get('init_cfg')
+        if isinstance(start, dict) and str(start.get('type')).endswith('Pretrained'):
+            copied['init_cfg'] = None
+        return copied
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_without_start_weights, config))
     return config
 
 
@@ -176,37 +184,6 @@ def _decode(value: Any, folder: Path) -> Any:
                                   'of the folder may be incomplete.')
         return str(folder / name)
     return {key: _decode(item, folder) for key, item in value.items()}
-
-
-def _check_types(value: Any, file: Path, is_known: Callable[[str], bool]) -> None:
-    """Refuse names that are no registered component.
-
-    mmengine takes any importable name for a type, and mmcv evaluates that of a suppression; a config from elsewhere
-    could call whatever it likes that way.
-    """
-    if isinstance(value, dict):
-        kind = value.get('type')
-        if 'type' in value and not (isinstance(kind, str) and is_known(kind)):
-            raise CheckpointError(f'"{file}" asks for a component {kind!r}, which is none of glipv2_mmdet or mmdet. '
-                                  'Install the package that has it and load the model from its config, or do not trust '
-                                  'this file.')
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
-        _check_types(item, file, is_known)
-
-
-def _is_part(name: str) -> bool:
-    return name in _NMS_TYPES or (not name.startswith('Pretrained') and any(
-        _is_registered(name, registry) for registry in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)))
-
-
-def _is_registered(name: str, registry: Any) -> bool:
-    name = name.removeprefix('mmdet.')
-    while registry is not None:
-        registry.import_from_location()
-        if name in registry.module_dict:
-            return True
-        registry = registry.parent
-    return False
 
 
 def _umask() -> int:

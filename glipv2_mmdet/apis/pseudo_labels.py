@@ -17,7 +17,6 @@ from pathlib import Path
 import mmcv
 import numpy as np
 import torch
-from mmcv.ops import batched_nms
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from torch import nn
@@ -25,6 +24,7 @@ from torch import nn
 from ..datasets.image_text_stream import import_webdataset, write_pair
 from ..datasets.odvg_records import Place, parse_line
 from ..files import atomic_write
+from ..models.checked_nms import checked_nms
 from ..text import find_noun_phrases
 
 _IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png', 'webp')
@@ -143,7 +143,8 @@ def _jsonl_pairs(shard: Path, image_root: Path) -> Iterator[Pair]:
 
 def _tar_pairs(shard: Path) -> Iterator[Pair]:
     wds = import_webdataset()
-    for item in wds.WebDataset([str(shard)], shardshuffle=False, nodesplitter=lambda shards: shards):
+    # the whole path: webdataset runs a name that begins with "pipe:" as a command
+    for item in wds.WebDataset([str(shard.resolve())], shardshuffle=False, nodesplitter=lambda shards: shards):
         place = Place(str(shard), item['__key__'])
         caption = item['txt'].decode() if 'txt' in item else parse_line(item.get('json', b'{}'), place).get('caption')
         image = next((item[suffix] for suffix in _IMAGE_SUFFIXES if suffix in item), None)
@@ -194,7 +195,7 @@ def _record(pair: Pair, spans: list, result, settings: LabelSettings) -> dict:
     found = result.pred_instances.cpu()
     found = found[found.scores > settings.score_thr]
     if settings.nms_iou and len(found):
-        _, kept = batched_nms(found.bboxes, found.scores, found.labels,
+        _, kept = checked_nms(found.bboxes, found.scores, found.labels,
                               dict(type='nms', iou_threshold=settings.nms_iou))
         found = found[kept]
     height, width = result.ori_shape[:2]

@@ -10,16 +10,18 @@ from glipv2_mmdet.checkpoints.glip_names import (
 )
 from glipv2_mmdet.checkpoints.load import (
     LoadReport,
+    UnsafeCheckpointError,
     check_fits,
     load_weights,
     read_checkpoint,
     save_checkpoint,
+    save_safetensors,
     state_dict_of,
 )
 from glipv2_mmdet.checkpoints.text_encoder_names import EncoderConversion, detect_encoder, encoder_to_ours
 
 __all__ = [
-    'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'check_fits', 'convert_file',
-    'detect_encoder', 'detect_layout', 'encoder_to_ours', 'load_weights', 'read_checkpoint', 'save_checkpoint',
-    'sha256', 'state_dict_of', 'to_ours', 'to_source',
+    'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'UnsafeCheckpointError',
+    'check_fits', 'convert_file', 'detect_encoder', 'detect_layout', 'encoder_to_ours', 'load_weights',
+    'read_checkpoint', 'save_checkpoint', 'save_safetensors', 'sha256', 'state_dict_of', 'to_ours', 'to_source',
 ]

@@ -14,7 +14,7 @@ from glipv2_mmdet.version import __version__
 
 
 def convert_file(src: str | PathLike, out: str | PathLike, model: nn.Module | None = None,
-                 meta: Mapping[str, object] | None = None) -> Conversion:
+                 meta: Mapping[str, object] | None = None, trust: bool = False) -> Conversion:
     """Convert ``src`` into ``out``, which is written last and in one step.
 
     Args:
@@ -22,12 +22,13 @@ def convert_file(src: str | PathLike, out: str | PathLike, model: nn.Module | No
         out: file to write.
         model: has to take every tensor.
         meta: more about the source.
+        trust: unpickle all of ``src``, see :func:`read_checkpoint`.
 
     Raises:
         FileNotFoundError: no such source.
         CheckpointError: no GLIP weights, or ``model`` needs others.
     """
-    conversion = to_ours(state_dict_of(read_checkpoint(src)))
+    conversion = to_ours(state_dict_of(read_checkpoint(src, trust)))
     if model is not None:
         load_weights(model, conversion.state_dict)
     layout = conversion.layout

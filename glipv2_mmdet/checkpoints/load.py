@@ -1,6 +1,7 @@
 """Reading, checking and writing checkpoints: every tensor is accounted for, nothing is left half-written."""
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from glipv2_mmdet.checkpoints.glip_names import CheckpointError, detect_layout
+from glipv2_mmdet.compat.safe_load import protected_load
 
 #: Names in a message; the rest is a count.
 NUM_LISTED = 5
@@ -33,23 +36,60 @@ class LoadReport:
     unexpected: tuple[str, ...]
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict:
-    """The content of a checkpoint file, on the CPU, read weights-only.
+class UnsafeCheckpointError(CheckpointError, UnpicklingError):
+    """A file that holds more than weights: reading it whole would run code from it."""
+
+
+def read_checkpoint(path: str | os.PathLike, trust: bool = False, map_location: Any = 'cpu',
+                    mapped: bool = True) -> dict:
+    """The content of a checkpoint file, ``.safetensors`` or of torch, read weights-only.
+
+    Args:
+        path: of the file.
+        trust: unpickle everything that is in it, which RUNS whatever code its maker put there.
+        map_location: as in ``torch.load``; ``.safetensors`` come on the CPU.
+        mapped: map a file of torch's current format, so that an optimizer state beside the weights costs no memory.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it cannot be read, or holds more than weights and numbers.
+        UnsafeCheckpointError: it holds more than weights and numbers, and is not trusted.
+        CheckpointError: it cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint "{path}". Give the path of a file on this machine.')
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path)
     try:
-        # a file of the current format is mapped: an optimizer state beside the weights then costs no memory
-        return torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (UnpicklingError, EOFError, RuntimeError) as error:
-        raise CheckpointError(
-            f'"{path}" cannot be read as weights: {str(error).splitlines()[0]} A download may be incomplete; '
-            'a file that holds other Python objects has to be saved again with its weights alone.') from error
+        if trust:
+            print_log(f'"{path}" is unpickled as a whole: code in it runs now.', logger='current',
+                      level=logging.WARNING)
+        return protected_load(path, map_location, weights_only=not trust, mmap=mapped and zipfile.is_zipfile(path))
+    except UnpicklingError as error:
+        reason = _first_line(error)
+        raise UnsafeCheckpointError(
+            f'"{path}" cannot be read as weights: {reason} The file is damaged, or holds Python objects besides its '
+            'weights, and reading those would run whatever code they bring: it may be an attack. Nothing was run. Ask '
+            'for a .safetensors file, which cannot hold code. Only if you trust whoever made this one, take the '
+            f'weights out of it: python tools/model_converters/to_safetensors.py "{path}" --trust --out '
+            f'"{path.with_suffix(".safetensors")}"') from error
+    except (EOFError, RuntimeError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(f'"{path}" cannot be read as weights: {_first_line(error)} A download may be '
+                              'incomplete: fetch or copy the file again.') from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f'"{path}" cannot be read as safetensors: {error}. A download may be incomplete.'
+                              ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f'{error}'.partition('\n')[0] or type(error).__name__
 
 
 def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
@@ -146,6 +186,22 @@ def save_checkpoint(path: str | os.PathLike, state_dict: Mapping[str, Tensor], m
     temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         torch.save({'state_dict': dict(state_dict), 'meta': meta}, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_safetensors(path: str | os.PathLike, state_dict: Mapping[str, Tensor]) -> None:
+    """Write weights as ``.safetensors``; the file appears complete or not at all."""
+    from safetensors.torch import save
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        # tensors that share memory are written one by one, as a checkpoint of torch gives them back
+        temporary.write_bytes(save(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()},
+            metadata={'format': 'pt'}))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

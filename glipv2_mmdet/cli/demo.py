@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import options
+
 # tasks of the page; here, too, so that --help does not wait for gradio
 _TASKS = {'detect': 'detection and grounding', 'segment': 'masks', 'ask': 'questions', 'caption': 'captions'}
 
@@ -55,12 +57,14 @@ def run(args: argparse.Namespace) -> None:
     from ..apis.inferencer import GLIPv2Inferencer
     from ..demo.limits import Limits
 
-    options = {'megabytes': args.max_megabytes, 'megapixels': args.max_megapixels, 'waiting': args.max_waiting,
-               'seconds': args.max_seconds, 'minutes_kept': args.minutes_kept}
-    limits = Limits(**{name: value for name, value in options.items() if value is not None})
+    given_limits = {
+        'megabytes': args.max_megabytes, 'megapixels': args.max_megapixels, 'waiting': args.max_waiting,
+        'seconds': args.max_seconds, 'minutes_kept': args.minutes_kept}
+    limits = Limits(**{name: value for name, value in given_limits.items() if value is not None})
     loaded: dict[tuple[str, ...], GLIPv2Inferencer] = {}  # tasks may share one model
     for values in given.values():
         if tuple(values) not in loaded:
+            options.warn_of_code(values[0])
             loaded[tuple(values)] = GLIPv2Inferencer(*values, device=args.device)
     models = {task: loaded[tuple(values)] for task, values in given.items()}
     page = running_demo(models, host=args.host, port=args.port, limits=limits, public_url=args.public_url)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from ..apis.model_loading import load_model
     from ..export import export_onnx, export_program
     from ..text import parse_prompt
+    options.warn_of_code(args.model)
     loaded = load_model(args.model, args.weights, 'cpu')
     if args.tuned_prompt:
         loaded.model.set_prompt(args.tuned_prompt)

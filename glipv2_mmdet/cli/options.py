@@ -26,8 +26,8 @@ def add_images(parser: argparse.ArgumentParser, **more: Any) -> None:
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
     """--model, --weights, --device."""
     group = parser.add_argument_group('model')
-    group.add_argument('--model', default=default, help='short name, config, or folder of save_pretrained() '
-                                                        '(default: %(default)s)')
+    group.add_argument('--model', default=default, help='short name, config (Python code, which is run), or '
+                                                        'folder of save_pretrained() (default: %(default)s)')
     group.add_argument('--weights', help='.pth or .safetensors (default: those of the folder, or of "glipv2 download")')
     group.add_argument('--device', help='cpu, cuda:0, ... (default: the GPU where there is one)')
 
@@ -51,10 +51,15 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def load_inferencer(args: argparse.Namespace, **more: Any) -> GLIPv2Inferencer:
     """The model that --model, --weights and --device name."""
     from ..apis import GLIPv2Inferencer
-    model = Path(args.model)
-    if model.is_file() and not is_shipped(model):
-        sys.stderr.write(f'Warning: {model} is Python code and is run; use configs that you trust.\n')
+    warn_of_code(args.model)
     return GLIPv2Inferencer(args.model, args.weights, args.device, **more)
+
+
+def warn_of_code(model: str) -> None:
+    """Say that a config which is not the package's own is run."""
+    path = Path(model)
+    if path.is_file() and not is_shipped(path):
+        sys.stderr.write(f'Warning: {path} is Python code and is run; use configs that you trust.\n')
 
 
 def call_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class WebDatasetPairs(LazyDataset):
 
     Raises:
         ImportError: the library is not installed.
-        ValueError: no shard for a worker.
+        ValueError: a shard that is a command, or no shard for a worker.
         ODVGError: on reading a record that cannot be used.
     """
 
@@ -92,6 +92,7 @@ class WebDatasetPairs(LazyDataset):
         wds = import_webdataset()
         patterns = [shards] if isinstance(shards, str) else shards
         self.shards = [shard for pattern in patterns for shard in wds.shardlists.expand_urls(pattern)]
+        _refuse_commands(self.shards)
         self.num_samples = num_samples
         self.shuffle_buffer = shuffle_buffer
         self.rank, self.world_size = get_dist_info()
@@ -135,6 +136,14 @@ class WebDatasetPairs(LazyDataset):
                               'an image and a .json with the ODVG record', 'Write both under the same name.')
         record = {'filename': pair['__key__'], 'image_id': pair['__key__'], **parse_line(pair['json'], place)}
         return {**self._parse(record, place), 'img_bytes': image}
+
+
+def _refuse_commands(shards: Sequence[str]) -> None:
+    """webdataset hands what stands behind ``pipe:`` to a shell; a list of shards must not be able to do that."""
+    commands = [shard for shard in shards if shard.strip().lower().startswith('pipe:')]
+    if commands:
+        raise ValueError(f'The shard "{commands[0][:60]}" is a command that would run in a shell. Expected paths and '
+                         'http(s) addresses: write what the command gives into a file first.')
 
 
 def _all_of_them(shards: Iterator[Any]) -> Iterator[Any]:

@@ -24,12 +24,15 @@ class UploadArea:
         folder: exists.
         most_bytes: of all files together, before uploads are refused.
         seconds_kept: age at which :meth:`sweep` deletes a file.
+        most_files: in it, before uploads are refused; empty files take no bytes, but fill a disk's table of files and
+            make every look at the folder slow.
     """
 
-    def __init__(self, folder: str | Path, most_bytes: int, seconds_kept: float) -> None:
+    def __init__(self, folder: str | Path, most_bytes: int, seconds_kept: float, most_files: int = 10_000) -> None:
         self.folder = Path(folder).resolve()
         self.most_bytes = most_bytes
         self.seconds_kept = seconds_kept
+        self.most_files = most_files
         self._kept: frozenset[Path] = frozenset()
 
     def contains(self, path: str | os.PathLike) -> bool:
@@ -58,12 +61,13 @@ class UploadArea:
                     folder.rmdir()  # refused, and passed over, where something is in it
 
     def is_full(self) -> bool:
-        """Whether the files together have reached ``most_bytes``."""
-        used = 0
+        """Whether the files together have reached ``most_bytes``, or their number ``most_files``."""
+        used = number = 0
         for path in self._files():
+            number += 1
             with _vanished():
                 used += path.lstat().st_size
-        return used >= self.most_bytes
+        return used >= self.most_bytes or number >= self.most_files
 
     def new_file(self, name: str) -> Path:
         """A path for a result, in a folder of its own."""

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from glipv2_mmdet.export.runtime.settings import SETTINGS_KEY, Settings
 from glipv2_mmdet.models.detectors import GLIPv2
 
 SETTINGS_FILE = f'{SETTINGS_KEY}.json'
+_FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 def export_program(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], path: str | Path, image_size: Sequence[int],
@@ -54,15 +57,34 @@ def export_program(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], path
 def load_program(path: str | Path) -> tuple[ExportedProgram, Settings]:
     """The program and its settings; ``program.module()`` runs it.
 
+    A program is code: load none of a stranger. What is pickled in it is refused all the same, but torch evaluates its
+    symbolic sizes as Python. An ONNX file cannot do that.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it was not written by :func:`export_program`.
+        pickle.UnpicklingError: it holds objects besides tensors.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'There is no "{path}". Expected a .pt2 file of "glipv2 export --format pt2".')
     extra_files = {SETTINGS_FILE: ''}
-    program = torch.export.load(str(path), extra_files=extra_files)
+    with _weights_only():
+        program = torch.export.load(str(path), extra_files=extra_files)
     return program, Settings.from_metadata({SETTINGS_KEY: extra_files[SETTINGS_FILE]}, str(path))
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """``torch.export.load`` unpickles whatever it cannot read otherwise; this variable of torch overrules that."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = '1'
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
 
 
 def _text_shapes(max_tokens: int) -> tuple[dict, ...]:

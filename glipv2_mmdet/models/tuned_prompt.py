@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -89,16 +90,18 @@ class TunedPrompt:
                                     'tuning run.')
         status = path.stat()
         key = str(path.resolve()), status.st_mtime_ns, status.st_size
-        if key not in _LOADED:
-            if len(_LOADED) == _MAX_LOADED:
-                del _LOADED[next(iter(_LOADED))]
-            _LOADED[key] = _read(path)
-        return _LOADED[key]
+        with _LOADING:
+            if key not in _LOADED:
+                if len(_LOADED) == _MAX_LOADED:
+                    del _LOADED[next(iter(_LOADED))]
+                _LOADED[key] = _read(path)
+            return _LOADED[key]
 
 
 # an image of a batch may name its prompt by file: it must not be read for every image
 _LOADED: dict[tuple[str, int, int], TunedPrompt] = {}
 _MAX_LOADED = 64
+_LOADING = Lock()
 
 
 def _read(path: Path) -> TunedPrompt:

@@ -114,6 +114,8 @@ class PromptTokenizer:
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
         self.vocab_size: int = len(self.tokenizer)
         self._make_caches()
+        # the first call sets the library's tokenizer up, which must not happen in two threads at once
+        self._count('')
 
     def __call__(self, prompt: Prompt) -> TokenizedPrompt:
         """Tokenize; a phrase owns every token whose characters overlap one of its spans.
@@ -309,7 +311,8 @@ def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFas
 def _tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"Folder '{folder}' has no tokenizer that transformers can read ({error}). Expected "
                          'tokenizer.json or vocab.txt with tokenizer_config.json.') from error

@@ -67,6 +67,22 @@ def test_files_of_the_area_alone_are_served(client: TestClient, area: UploadArea
         assert client.get(f'/gradio_api/file={path}').status_code == 403, path
 
 
+@pytest.mark.parametrize('path', [
+    '/file=/etc/passwd', '/file/etc/passwd', '/gradio_api/file=/etc/passwd', '/gradio_api/file=%2Fetc%2Fpasswd',
+    '/gradio_api/file%3D/etc/passwd', '/gradio_api/file=%252e%252e/secret.png', '//gradio_api/file=/etc/passwd',
+    '/gradio_api/../file=/etc/passwd', '/assets/../file=/etc/passwd', '/gradio_api/file=link.png'])
+def test_no_other_way_of_writing_reaches_a_file(client: TestClient, area: UploadArea, path: str) -> None:
+    assert client.get(path).status_code in (403, 404)
+
+
+def test_links_out_of_the_area_are_not_followed(client: TestClient, area: UploadArea) -> None:
+    (area.folder / 'link.png').symlink_to(area.folder.parent / 'secret.png')
+    (area.folder / 'up').symlink_to(area.folder.parent, target_is_directory=True)
+    for path in (f'{area.folder}/link.png', f'{area.folder}/up/secret.png'):
+        assert client.get(f'/gradio_api/file={path}').status_code == 403
+        assert client.post('/gradio_api/queue/join', json={'data': [{'path': path}]}).status_code == 403
+
+
 @pytest.mark.parametrize('address', ['/gradio_api/queue/join', '/gradio_api/call/detect', '/gradio_api/call/v2/detect'])
 def test_payloads_name_uploads_alone(client: TestClient, area: UploadArea, address: str) -> None:
     inside = {'path': f'{area.folder}/a.png', 'url': 'http://127.0.0.1:7860/x', 'meta': {'_type': 'gradio.FileData'}}

@@ -65,6 +65,15 @@ def test_full_at_its_size(area: UploadArea) -> None:
     assert area.is_full()
 
 
+def test_full_at_its_number_of_files(area: UploadArea) -> None:
+    area.most_files = 3
+    for name in ('a', 'sub/b'):
+        write(area, name, '')
+    assert not area.is_full()
+    write(area, 'other/c', '')
+    assert area.is_full()
+
+
 def test_results_do_not_meet(area: UploadArea) -> None:
     first, second = area.new_file('answer.json'), area.new_file('answer.json')
     assert first != second and first.name == second.name == 'answer.json'

@@ -21,23 +21,27 @@ from glipv2_mmdet.checkpoints import (
 )
 from glipv2_mmdet.version import __version__
 
+TRUST_HELP = ('unpickle everything in the sources, which RUNS whatever code their makers put there: only for files of '
+              'people you trust (default: a file that holds more than weights is refused)')
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', type=Path, nargs='+', help='weights of one or two encoders')
+    parser.add_argument('src', type=Path, nargs='+', help='weights of one or two encoders, best as .safetensors')
     parser.add_argument('--out', type=Path, required=True, help='file to write')
     parser.add_argument('--max-tokens', type=int, default=256,
                         help="rows of CLIP's position table afterwards (default: 256, as the configs)")
     parser.add_argument('--config', help='config whose encoders have to take every tensor')
+    parser.add_argument('--trust', action='store_true', help=TRUST_HELP)
     return parser.parse_args(argv)
 
 
-def convert_files(sources, out, max_tokens=256, config=None):
+def convert_files(sources, out, max_tokens=256, config=None, trust=False):
     """Convert ``sources`` into ``out`` and return the conversions; ``out`` is written last, in one step."""
     weights, conversions = {}, []
     for source in sources:
-        conversion = encoder_to_ours(state_dict_of(read_checkpoint(source)), max_tokens)
+        conversion = encoder_to_ours(state_dict_of(read_checkpoint(source, trust)), max_tokens)
         again = sorted(weights.keys() & conversion.state_dict.keys())
         if again:
             raise CheckpointError(f'"{source}" has {len(again)} tensors that an earlier file has too, for example '
@@ -70,7 +74,7 @@ def _check_encoders(weights, config):
 def main(argv=None):
     args = parse_args(argv)
     try:
-        conversions = convert_files(args.src, args.out, args.max_tokens, args.config)
+        conversions = convert_files(args.src, args.out, args.max_tokens, args.config, args.trust)
     except (CheckpointError, FileNotFoundError) as error:
         raise SystemExit(f'{error}') from error
     for path, conversion in zip(args.src, conversions, strict=True):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from glipv2_mmdet.checkpoints import CheckpointError, convert_file
 
+TRUST_HELP = ('unpickle everything in the source, which RUNS whatever code its maker put there: only for a file of '
+              'somebody you trust (default: a file that holds more than weights is refused)')
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
@@ -18,6 +21,7 @@ def parse_args(argv=None):
     parser.add_argument('src', type=Path, help='GLIP checkpoint of mmdet or of the original code')
     parser.add_argument('--out', type=Path, required=True, help='file to write')
     parser.add_argument('--config', help='config whose model has to take every tensor')
+    parser.add_argument('--trust', action='store_true', help=TRUST_HELP)
     return parser.parse_args(argv)
 
 
@@ -46,7 +50,8 @@ def report(conversion):
 def main(argv=None):
     args = parse_args(argv)
     try:
-        conversion = convert_file(args.src, args.out, None if args.config is None else _build_model(args.config))
+        conversion = convert_file(
+            args.src, args.out, None if args.config is None else _build_model(args.config), trust=args.trust)
     except (CheckpointError, FileNotFoundError) as error:
         raise SystemExit(f'{args.src}: {error}') from error
     print(report(conversion))

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmcv.ops import batched_nms
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoderForGLIP
 from mmdet.models.utils import filter_scores_and_topk
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from glipv2_mmdet.models.checked_nms import checked_nms
 from glipv2_mmdet.models.layers.number_range import warn_not_finite
 from glipv2_mmdet.structures import Candidates, GroundingOutputs
 from glipv2_mmdet.text import phrase_scores
@@ -132,7 +132,7 @@ def suppress(candidates: Candidates, scale_factor: Sequence[float] | None, cfg: 
     if len(boxes) > len(results) == 0 and not (candidates.scores.isfinite().all() and boxes.isfinite().all()):
         warn_not_finite('boxes or their centerness')
     if len(results) > 0:
-        detections, keep = batched_nms(results.bboxes, results.scores, results.labels, cfg.nms)
+        detections, keep = checked_nms(results.bboxes, results.scores, results.labels, cfg.nms)
         results = results[keep]
         # soft NMS lowers scores
         results.scores = detections[:, -1]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ class PromptCache(nn.Module):
     encoder has other weights: after a training step, a loaded checkpoint, a move to another device. What is
     encoded under autocast is not mixed with what is not. A module, so that it hears of ``train()`` and ``eval()``, that
     empty it too: averaged weights are swapped in by way of ``parameter.data``, which torch does not count. Whoever
-    writes there between two predictions calls :meth:`clear`.
+    writes there between two predictions calls :meth:`clear`. Several threads may use it at once.
 
     Args:
         max_prompts: beyond it the prompt that was not asked for the longest goes.
@@ -32,13 +34,15 @@ class PromptCache(nn.Module):
         self.max_prompts = max_prompts
         self._encoded: OrderedDict[str, TextFeatures] = OrderedDict()
         self._state: tuple[object, ...] = ()
+        self._lock = RLock()
 
     def __len__(self) -> int:
         return len(self._encoded)
 
     def clear(self) -> None:
         """Forget all prompts."""
-        self._encoded.clear()
+        with self._lock:
+            self._encoded.clear()
 
     def train(self, mode: bool = True) -> PromptCache:
         """Forget all prompts, whichever the mode."""
@@ -57,21 +61,34 @@ class PromptCache(nn.Module):
         if encoder.training or torch.is_grad_enabled():
             return encode(texts)
         state = _state_of(encoder)
-        if state != self._state:
-            self.clear()
-            self._state = state
-        missing = [text for text in texts if text not in self._encoded]
-        found = {text: self._encoded[text] for text in texts if text in self._encoded}
+        with self._lock:
+            if state != self._state:
+                self.clear()
+                self._state = state
+            found = {text: self._encoded[text] for text in texts if text in self._encoded}
+        missing = [text for text in texts if text not in found]
         if missing:
+            # outside the lock: two threads may encode the same prompt, but none waits for another's
             encoded = encode(missing)
             # a row of its own, cut to its own length: a view would keep the whole batch alive
             found |= {text: encoded.select([row]) for row, text in enumerate(missing)}
-        for text in texts:
-            self._encoded[text] = found[text]
-            self._encoded.move_to_end(text)
-        while len(self._encoded) > self.max_prompts:
-            self._encoded.popitem(last=False)
+        with self._lock:
+            # not where another thread has seen other weights meanwhile
+            if state == self._state:
+                for text in texts:
+                    self._encoded[text] = found[text]
+                    self._encoded.move_to_end(text)
+                while len(self._encoded) > self.max_prompts:
+                    self._encoded.popitem(last=False)
         return TextFeatures.join([found[text] for text in texts])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a lock can neither be copied nor sent to a loader process
+        return {key: value for key, value in self.__dict__.items() if key != '_lock'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = RLock()
 
 
 def _state_of(encoder: nn.Module) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """What text encoders have in common: settings from a dict or a folder, and each distinct prompt encoded once."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 Config = TypeVar('Config', bound=PretrainedConfig)
+_ATTENTIONS = ('eager', 'sdpa')
 
 
 def encode_distinct(encoder: nn.Module, run: Callable[[TokenBatch], TextFeatures], prompts: Sequence[Prompt],
@@ -52,7 +53,19 @@ def read_config(config_class: type[Config], config: dict | str | None, kind: str
 
     Raises:
         FileNotFoundError: the folder has no ``config.json``.
+        ValueError: it wants an attention that is fetched from elsewhere.
     """
+    settings = _read_config(config_class, config, kind, defaults)
+    attention = getattr(settings, '_attn_implementation', None)
+    # transformers fetches any other name that it does not know from a hub, and runs it
+    if attention not in (None, *_ATTENTIONS):
+        raise ValueError(f'The {kind} config asks for the attention {attention!r}. Expected one of '
+                         f'{", ".join(_ATTENTIONS)}.')
+    return settings
+
+
+def _read_config(config_class: type[Config], config: dict | str | None, kind: str,
+                 defaults: Mapping[str, object]) -> Config:
     if config is None or isinstance(config, dict):
         return config_class(**{**defaults, **(config or {})})
     path = Path(config) / 'config.json'

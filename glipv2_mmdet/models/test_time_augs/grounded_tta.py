@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmcv.ops import batched_nms
 from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -19,6 +18,8 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from torch import Tensor
+
+from glipv2_mmdet.models.checked_nms import checked_nms
 
 _FLIPPED_AXES = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}
 
@@ -50,7 +51,7 @@ class GroundedTTAModel(DetTTAModel):
         if len(merged) > 0:
             # suppression looks at boxes that end on their last pixel, as the model's own does
             boxes = merged.bboxes - merged.bboxes.new_tensor([0, 0, 1, 1])
-            detections, keep = batched_nms(boxes, merged.scores, merged.labels, self.tta_cfg.nms)
+            detections, keep = checked_nms(boxes, merged.scores, merged.labels, self.tta_cfg.nms)
             merged = merged[keep]
             merged.scores = detections[:, -1]  # soft suppression lowers scores
             limit = self.tta_cfg.get('max_per_img', -1)
