@@ -23,6 +23,7 @@ from tqdm import tqdm
 from ..models import GLIPv2
 from ..models.detectors.tuned_prompts import tuning_of
 from ..text import PromptError
+from ..text.prompt import shorten
 from .call_settings import view_with_settings
 from .images import Decoder, ImageInputError, ImageInputs, InputImage
 from .model_loading import load_model
@@ -159,7 +160,7 @@ class GLIPv2Inferencer:
         if isinstance(captions, str):
             queries = caption_query(captions, phrases)
         else:
-            captions = list(captions)
+            captions = _texts(captions, 'sentence')
             queries = [caption_query(*pair) for pair in zip(captions, _per_caption(phrases, captions), strict=True)]
         make = partial(detections_of, threshold=threshold, kind=Grounding)
         return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
@@ -188,7 +189,8 @@ class GLIPv2Inferencer:
             raise _missing('vqa_head', 'answers', ('-vqa',))
         token = self.model.language_model.tokenizer.answer_token if head.grounded else None
         make_query = partial(question_query, answer_token=token)
-        queries = make_query(questions) if isinstance(questions, str) else list(map(make_query, questions))
+        queries = make_query(questions) if isinstance(questions, str) else [
+            *map(make_query, _texts(questions, 'question'))]
         view = view_with_settings(
             self.model, without=('mask_head',), num_answers=num_answers, max_per_img=max_boxes,
             score_thr=self._phrase_threshold(threshold))
@@ -328,9 +330,20 @@ def _pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[t
     return zip(inputs, queries, strict=True), len(queries)
 
 
+def _texts(given: Any, what: str) -> list[Any]:
+    """The entries of a list of sentences or questions; each is judged where it is read."""
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+        raise PromptError(f'What was asked is {shorten(repr(given))} ({type(given).__name__}). Expected a {what}, or a '
+                          'list of them, one per image.')
+    return list(given)
+
+
 def _per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
-    if phrases is None or phrases == -1:
+    if phrases is None or (isinstance(phrases, int) and phrases == -1):
         return [phrases] * len(captions)
+    if not isinstance(phrases, Sequence) or isinstance(phrases, str):
+        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of phrases '
+                          'per sentence.')
     if len(phrases) != len(captions):
         raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '
                           'per sentence.')
