@@ -36,6 +36,7 @@ class CocoCaption(BaseDetDataset):
         data_prefix: ``dict(img=folder)`` that the file's image names are relative to.
 
     Raises:
+        FileNotFoundError: there is no such file.
         CaptionFileError: another layout, a record without its fields, an unknown split, or images without file name.
     """
 

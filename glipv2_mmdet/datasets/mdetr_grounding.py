@@ -25,7 +25,8 @@ class MDETRGroundingDataset(GroundedODVGDataset):
             mix sources: ``dict(coco='coco/train2014', vg='gqa/images')``. '*' stands for every other source.
 
     Raises:
-        ValueError: broken json, or a ``data_source`` without folder.
+        FileNotFoundError: there is no such file.
+        ValueError: broken json, a row without its fields, or a ``data_source`` without folder.
         ODVGError: a size, span or box that cannot be used; names file and row.
     """
 

@@ -39,6 +39,7 @@ class GroundedODVGDataset(BaseDetDataset):
             ``data_root``. Needed only when the file has detection records.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ODVGError: a broken line, field, label, span or box.
     """
 

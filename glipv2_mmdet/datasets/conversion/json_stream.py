@@ -16,6 +16,7 @@ from typing import Any
 import ijson
 
 _CHUNK = 1 << 20  # bytes read at once
+_MOST_BITS = 63  # of a number in the database
 
 
 def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
@@ -38,7 +39,9 @@ def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
                 count += 1
         if not count:
             _check_for_array(path, key)
-    except ijson.JSONError as error:
+    except (ijson.JSONError, ValueError, RecursionError) as error:  # a ValueError of text that is not UTF-8
+        if type(error) is ValueError:  # our own
+            raise
         place = 'before the first item' if not count else f'behind item {count}'
         raise ValueError(
             f'{path}: broken json {place} of {_name(key)} ({" ".join(str(error).split())}). Expected the json file '
@@ -57,6 +60,19 @@ def _check_for_array(path: str | Path, key: str | None) -> None:
     if event != 'start_array':
         raise ValueError(f'{path}: {_name(key)} is no array but a {event.removeprefix("start_")}. Is it the '
                          'annotation file this tool expects?')
+
+
+def field_of(row: Any, name: str, path: str | Path) -> int | str:
+    """The key that a row is grouped by.
+
+    Raises:
+        ValueError: the row has none, or one that is neither number nor text.
+    """
+    key = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(key, (int, str)) or (isinstance(key, int) and key.bit_length() > _MOST_BITS):
+        raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it the '
+                         'annotation file this tool expects?')
+    return key
 
 
 def _name(key: str | None) -> str:
