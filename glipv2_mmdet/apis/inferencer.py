@@ -14,6 +14,7 @@ from itertools import chain, islice
 from os import PathLike
 from typing import Any, TypeVar
 
+import cv2
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -101,7 +102,9 @@ class GLIPv2Inferencer:
 
         Raises:
             PromptError: the prompt names nothing.
-            ImageInputError: something that is no image.
+            ImageInputError: something that is no image, or one that is too narrow.
+            FileNotFoundError: there is no such file, or none that fits the pattern.
+            FetchError: an address that gives no image.
             MissingHeadError: the model cannot find boxes.
             ValueError: a setting out of range.
         """
@@ -273,9 +276,14 @@ class GLIPv2Inferencer:
         """What the data loader would hand to the model for this image."""
         bgr = image.rgb[..., ::-1].copy()  # the order of mmcv's loading
         shape = bgr.shape[:2]
-        packed = self._transforms(dict(
-            img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
-            width=shape[1], instances=[]))
+        try:
+            packed = self._transforms(dict(
+                img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
+                width=shape[1], instances=[]))
+        except (cv2.error, ValueError, ZeroDivisionError) as error:
+            raise ImageInputError(
+                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: its '
+                'shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
 

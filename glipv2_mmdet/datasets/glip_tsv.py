@@ -107,8 +107,8 @@ class TSVPairs(LazyDataset):
     def _image(self, row: int, key: bytes) -> bytes:
         columns = self.images[row].split(b'\t')
         if columns[0] != key:
-            raise ValueError(f'{self.images.path}:{row + 1}: key {str(columns[0][:60])}, the label has '
-                             f'{str(key[:60])}; expected the same. The two files do not belong together.')
+            raise ValueError(f'{self.images.path}:{row + 1}: key {_shown(columns[0])}, the label has '
+                             f'{_shown(key)}; expected the same. The two files do not belong together.')
         try:
             return base64.b64decode(columns[-1], validate=True)
         except binascii.Error as error:
@@ -149,6 +149,10 @@ def _key(key: bytes, place: Place) -> str:
         return key.decode()
     except UnicodeDecodeError as error:
         raise place.error(f'key {str(key[:60])}', 'one in UTF-8', 'Delete the row, or make the file again.') from error
+
+
+def _shown(key: bytes) -> str:
+    return repr(key[:60].decode('utf-8', 'replace'))
 
 
 def _only_label(label: Any) -> Any:

@@ -266,7 +266,7 @@ def _read_spans(region: dict, caption: str, place: Place) -> list[list[int]]:
         return [[hits[0], hits[0] + len(phrase)]]
     if not isinstance(spans, list) or not spans:
         raise place.error(
-            f'"tokens_positive" is {str(spans)[:60]!r}', 'a list of [start, end]', 'Write [[start, end]].'
+            f'"tokens_positive" is {str(spans)[:60]}', 'a list of [start, end]', 'Write [[start, end]].'
         )
     for span in spans:
         if not is_span(span, len(caption)):

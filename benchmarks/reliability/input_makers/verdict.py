@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 
 from glipv2_mmdet.apis import MissingHeadError
+from glipv2_mmdet.apis.fetching import FetchError
 from glipv2_mmdet.apis.images import ImageInputError
 from glipv2_mmdet.datasets.caption_files import CaptionFileError
 from glipv2_mmdet.datasets.flickr30k_entities import EntitiesError
@@ -35,7 +36,7 @@ from glipv2_mmdet.text import AnswerVocabularyError, PromptError
 
 #: Errors of the package by the names docstrings use.
 OWN_ERRORS = {error.__name__: error for error in (
-    AnswerVocabularyError, CaptionFileError, EntitiesError, ImageInputError, MaskError, MissingHeadError, ODVGError,
+    AnswerVocabularyError, CaptionFileError, EntitiesError, FetchError, ImageInputError, MaskError, MissingHeadError, ODVGError,
     OwnDataError, PromptError, ReferringError, TooManyFailures, TunedPromptError, VQAError)}
 SECONDS = 8.0
 MEGABYTES = 1500

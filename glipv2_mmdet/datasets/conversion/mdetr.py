@@ -43,8 +43,11 @@ def mdetr_records(
     with GroupedRows(rows, scratch_folder) as boxes:
         for image in iterate_array(ann_file, 'images'):
             place = f'{ann_file}: row {image.get("id") if isinstance(image, dict) else str(image)[:60]} or one of its boxes'
-            with reading(place, ValueError, _FIELDS):
-                record = image['id'], _record(image, boxes[image['id']], image_folders)
+            try:
+                with reading(place, ValueError, _FIELDS):
+                    record = image['id'], _record(image, boxes[image['id']], image_folders)
+            except UnknownSource as error:
+                raise ValueError(f'{ann_file}: row {image["id"]}: {error}') from error
             yield record
 
 
