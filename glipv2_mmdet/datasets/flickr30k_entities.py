@@ -19,7 +19,7 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_text
 
 from ..text.prompt import shorten
-from .record_checks import is_span, read_json, reading, require_boxes, require_size
+from .record_checks import check_dataset_settings, is_span, read_json, reading, require_boxes, require_size
 
 _EXPECTED = ('Expected "images" with id, file_name, height, width, caption and tokens_positive_eval, and "annotations" '
              'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file again.')
@@ -45,6 +45,7 @@ class Flickr30kEntities(BaseDetDataset):
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         EntitiesError: no json, a row without the fields of an evaluation file, a phrase without a box, or a sentence file in
             which a phrase is not found.
     """
@@ -55,6 +56,7 @@ class Flickr30kEntities(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per row."""
+        check_dataset_settings(self)
         content = read_json(self.ann_file, EntitiesError, _EXPECTED, self.backend_args)
         with reading(self.ann_file, EntitiesError, _EXPECTED):
             boxes: dict[Any, list[dict]] = defaultdict(list)

@@ -13,7 +13,7 @@ from typing import Any
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 
-from .record_checks import read_json, reading, require_boxes
+from .record_checks import check_dataset_settings, read_json, reading, require_boxes
 from .referring import ReferringError, referring_sample, require_fields
 
 
@@ -30,6 +30,7 @@ class PhraseCutDataset(BaseDetDataset):
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         ReferringError: a broken record, or a picture without a size.
     """
 
@@ -39,6 +40,7 @@ class PhraseCutDataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per phrase, in the order of the file."""
+        check_dataset_settings(self)
         sizes = self._load_sizes()
         tasks = self._read_list(self.ann_file)
         samples = []

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.fileio import get
 
+from ..known_settings import check_keys
 from ..text.prompt import shorten
 
 #: What code that reads a record raises when something in it is missing, of another type or too large.
@@ -111,3 +112,18 @@ def _what(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return 'lists in lists without end'
     return f'a value of the wrong type or size ({shorten(str(error), 120)})'
+
+
+def check_dataset_settings(dataset: Any, filter_keys: Sequence[str] = ()) -> None:
+    """Refuse keys of ``filter_cfg`` and ``data_prefix`` that the data set does not read.
+
+    Args:
+        dataset: of mmengine.
+        filter_keys: keys of ``filter_cfg`` that it reads.
+
+    Raises:
+        ValueError: names the key, and the nearest known one.
+    """
+    name = type(dataset).__name__
+    check_keys(dataset.filter_cfg or {}, filter_keys, f'filter_cfg of {name}')
+    check_keys(dataset.data_prefix, ('img', 'img_path'), f'data_prefix of {name}')

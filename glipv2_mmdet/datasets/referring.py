@@ -15,7 +15,7 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
-from .record_checks import require_boxes, require_size
+from .record_checks import check_dataset_settings, require_boxes, require_size
 
 
 class ReferringError(ValueError):
@@ -31,11 +31,13 @@ class ReferringDataset(BaseDetDataset):
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         ReferringError: a broken line or field.
     """
 
     def load_data_list(self) -> list[dict]:
         """Parses every line."""
+        check_dataset_settings(self)
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path, open(path, 'rb') as lines:
             samples = [self._parse_line(line, f'{self.ann_file}:{number}')
                        for number, line in enumerate(lines, start=1) if line.strip()]

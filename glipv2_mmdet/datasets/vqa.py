@@ -15,7 +15,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ..text.answer_vocabulary import read_answers
-from .record_checks import read_json, reading
+from .record_checks import check_dataset_settings, read_json, reading
 from .vqa_records import (
     AnswerTargets,
     VQAError,
@@ -55,6 +55,7 @@ class VQADataset(BaseDetDataset):
     Raises:
         FileNotFoundError: there is no such file.
         AnswerVocabularyError: ``answers`` is no list of answers.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         VQAError: a broken file or record, a question without words, or a question that has no annotation.
     """
 
@@ -82,6 +83,7 @@ class VQADataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per question, in the order of the question file."""
+        check_dataset_settings(self)
         path = self._below_root(self.question_file)
         questions = self._chosen(list(by_question(read_entries(path, 'questions', self.backend_args), path).values()))
         file_names = self._file_names()

@@ -66,6 +66,15 @@ class Format:
         return tuple(Path(file).name for file in self.files)
 
 
+def encoded(content: Any) -> bytes:
+    """Bytes as they are, records one per line, everything else as one json."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, Lines):
+        return b''.join(json.dumps(record).encode() + b'\n' for record in content)
+    return json.dumps(content).encode()
+
+
 def _samples(dataset: Any) -> None:
     for index in range(min(len(dataset), LINE_FORMATS_READ)):
         check_sample(dataset.get_data_info(index))

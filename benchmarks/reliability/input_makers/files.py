@@ -6,7 +6,6 @@ deep inside the json, or the bytes of the file.
 from __future__ import annotations
 
 import copy
-import json
 import math
 import random
 import shutil
@@ -15,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.input_makers.file_formats import FORMATS, Format, Lines
+from benchmarks.reliability.input_makers.file_formats import FORMATS, Format, encoded
 from benchmarks.reliability.input_makers.verdict import Case
 
 MISSING = object()
@@ -54,15 +53,6 @@ def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
         format_, file = rng.choice(trees)
         content, name = mutated(format_.files[file], rng)
         yield case(format_, file, encoded(content), name)
-
-
-def encoded(content: Any) -> bytes:
-    """Bytes as they are, records one per line, everything else as one json."""
-    if isinstance(content, bytes):
-        return content
-    if isinstance(content, Lines):
-        return b''.join(json.dumps(record).encode() + b'\n' for record in content)
-    return json.dumps(content).encode()
 
 
 def broken_bytes(right: bytes, rng: random.Random) -> Iterator[tuple[bytes, str]]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
+from glipv2_mmdet.known_settings import check_keys
 from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
@@ -52,8 +53,13 @@ def read_config(config_class: type[Config], config: dict | str | None, kind: str
 
     Raises:
         FileNotFoundError: the folder has no ``config.json``.
+        ValueError: a field that the class does not have; transformers would keep it and read it nowhere.
     """
     if config is None or isinstance(config, dict):
+        if config:
+            fields = {*vars(config_class()), *config_class.attribute_map}
+            check_keys(config, {*fields, *(key for key in config if hasattr(config_class, key))},
+                       f'config of the {kind} encoder ({config_class.__name__})')
         return config_class(**{**defaults, **(config or {})})
     path = Path(config) / 'config.json'
     if not path.is_file():
