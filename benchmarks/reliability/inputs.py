@@ -65,7 +65,7 @@ def in_a_process(kind: str, count: int, seed: int) -> tuple[Counter[str], list[t
     """Counts by outcome, and (entry, input, error) of each that was neither valid nor documented."""
     command = [sys.executable, __file__, '--child', kind, '--count', str(count), '--seed', str(seed)]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        done = subprocess.run(command, capture_output=True, text=True,
                               timeout=SECONDS_TO_START + SECONDS_PER_INPUT * count)
     except subprocess.TimeoutExpired as error:
         return Counter(other=1), [(kind, 'the whole process', f'not done after {error.timeout:.0f} s')]

@@ -178,7 +178,8 @@ def _expand(item: Any) -> Sequence[Any]:
     try:
         is_dir = path.is_dir()
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise FileNotFoundError(f'There is no image "{str(item)[:60]}" ({error.__class__.__name__}). {_EXPECTED}') from error
+        raise FileNotFoundError(f'There is no image "{str(item)[:60]}" ({error.__class__.__name__}). '
+                                f'{_EXPECTED}') from error
     if is_dir:
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         if not found:

@@ -282,7 +282,8 @@ class GLIPv2Inferencer:
                 width=shape[1], instances=[]))
         except (cv2.error, ValueError, ZeroDivisionError) as error:
             raise ImageInputError(
-                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: its '
+                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: '
+                f'its '
                 'shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
@@ -350,7 +351,8 @@ def _per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
     if phrases is None or (isinstance(phrases, int) and phrases == -1):
         return [phrases] * len(captions)
     if not isinstance(phrases, Sequence) or isinstance(phrases, str):
-        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of phrases '
+        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of '
+                          f'phrases '
                           'per sentence.')
     if len(phrases) != len(captions):
         raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '

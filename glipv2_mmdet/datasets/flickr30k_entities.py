@@ -22,7 +22,8 @@ from ..text.prompt import shorten
 from .record_checks import check_dataset_settings, is_span, read_json, reading, require_boxes, require_size
 
 _EXPECTED = ('Expected "images" with id, file_name, height, width, caption and tokens_positive_eval, and "annotations" '
-             'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file again.')
+             'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file '
+             'again.')
 _MENTION = re.compile(r'\[/EN#(?P<chain>\d+)/(?P<types>[^\s\]]+) (?P<words>[^\]]*)\]')
 
 
@@ -46,8 +47,8 @@ class Flickr30kEntities(BaseDetDataset):
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
-        EntitiesError: no json, a row without the fields of an evaluation file, a phrase without a box, or a sentence file in
-            which a phrase is not found.
+        EntitiesError: no json, a row without the fields of an evaluation file, a phrase without a box, or a sentence
+            file in which a phrase is not found.
     """
 
     def __init__(self, *args: Any, sentences_folder: str | None = None, **kwargs: Any) -> None:
@@ -63,6 +64,8 @@ class Flickr30kEntities(BaseDetDataset):
             for box in content['annotations']:
                 boxes[box['image_id']].append(box)
             rows = [(row, boxes[row['id']]) for row in content['images']]
+        if not rows:
+            raise EntitiesError(f'{self.ann_file}: "images" is empty. {_EXPECTED}')
         samples = []
         for row, own in rows:
             place = f'{self.ann_file}: row {row["id"]}'
@@ -81,12 +84,14 @@ class Flickr30kEntities(BaseDetDataset):
                 f'{place} has no {sorted(missing)[0]!r} (keys {sorted(row)}); expected a row of '
                 'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.')
         if not isinstance(row['caption'], str) or not any(map(str.isalnum, row['caption'])):
-            raise EntitiesError(f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the file '
+            raise EntitiesError(f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the '
+                                f'file '
                                 'again.')
         instances = []
         for label, spans in enumerate(row['tokens_positive_eval']):
             if not spans or not all(is_span(span, len(row['caption'])) for span in spans):
-                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, end], ...] '
+                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, '
+                                    f'end], ...] '
                                     f'in the {len(row["caption"])} characters of the caption. Download the file again.')
             own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
             if not own:

@@ -120,7 +120,7 @@ def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
     """Absolute paths of images, labels and rows."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # among them UnicodeDecodeError
         raise ValueError(
             f'{path}: broken yaml ({error}). Expected the keys img and label, each with a file.') from error
     names = [content.get(key) if isinstance(content, dict) else None for key in ('img', 'label', 'linelist')]
@@ -148,7 +148,7 @@ def _key(key: bytes, place: Place) -> str:
     try:
         return key.decode()
     except UnicodeDecodeError as error:
-        raise place.error(f'key {str(key[:60])}', 'one in UTF-8', 'Delete the row, or make the file again.') from error
+        raise place.error(f'key {key[:60]!s}', 'one in UTF-8', 'Delete the row, or make the file again.') from error
 
 
 def _shown(key: bytes) -> str:

@@ -135,7 +135,8 @@ class WebDatasetPairs(LazyDataset):
                 found = True
                 yield pair
             if not found:
-                yield ODVGError(f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. Expected '
+                yield ODVGError(f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. '
+                                f'Expected '
                                 '<key>.jpg and <key>.json. Check the paths, or make the shards again.')
             turn += 1
 
@@ -157,7 +158,8 @@ def _read_shards(shards: Sequence[str]) -> Iterator[dict | ODVGError]:
             yield from wds.WebDataset([shard], shardshuffle=False, nodesplitter=_all_of_them,
                                       workersplitter=_all_of_them, empty_check=False)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            yield ODVGError(f'{shard}: the shard cannot be read to its end ({error}). Expected a tar file of <key>.jpg and '
+            yield ODVGError(f'{shard}: the shard cannot be read to its end ({error}). Expected a tar file of '
+                            f'<key>.jpg and '
                             '<key>.json. Download or make it again.')
 
 

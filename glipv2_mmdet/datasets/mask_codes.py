@@ -45,7 +45,8 @@ def check_polygon(polygon: Sequence[float], place: str, height: int, width: int)
     length = np.hypot(*(np.roll(points, 1, axis=0) - points).T).sum() if largest <= _MOST_PIXELS else np.inf
     if not length <= _MOST_ROUNDS * (height + width):
         raise MaskError(
-            f'{place}: polygon {str(list(polygon))[:60]} reaches far outside the picture of {height} x {width} (height x '
+            f'{place}: polygon {str(list(polygon))[:60]} reaches far outside the picture of {height} x {width} '
+            f'(height x '
             'width), or has numbers that are not finite. Expected points in pixels. Correct or delete the polygon.')
 
 

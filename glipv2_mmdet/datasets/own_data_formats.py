@@ -84,7 +84,8 @@ def _coco_content(file: Path, roots: list[Path]) -> dict:
                         ('annotations', ('image_id', 'category_id', 'bbox'))):
         for number, entry in enumerate(content[key]):
             if not isinstance(entry, dict):
-                raise OwnDataError(f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the file '
+                raise OwnDataError(f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the '
+                                   f'file '
                                    'again.')
             if absent := [field for field in fields if field not in entry]:
                 raise OwnDataError(f'{file}: {key}[{number}] has no "{absent[0]}". Export the file again.')
@@ -101,15 +102,18 @@ def _check_entry(key: str, entry: dict, place: str) -> None:
         is_id = isinstance(entry.get(field), (int, str)) and not isinstance(entry.get(field), bool)
         # a box needs no id
         if field in entry and not is_id and not (key == 'annotations' and field == 'id'):
-            raise OwnDataError(f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file again.')
+            raise OwnDataError(f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file '
+                               f'again.')
     if key == 'images':
         if not isinstance(entry['file_name'], str):
-            raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export the file '
+            raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export '
+                               f'the file '
                                'again.')
         require_size(entry['height'], entry['width'], place, OwnDataError)
     elif key == 'categories':
         if not isinstance(entry['name'], str):
-            raise OwnDataError(f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file again.')
+            raise OwnDataError(f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file '
+                               f'again.')
     else:
         require_boxes([entry['bbox']], place, OwnDataError)
 
@@ -242,8 +246,9 @@ def _voc_image(file: Path, folder: Path) -> tuple[dict, list[tuple[str, list[flo
             x1, y1, x2, y2 = (float(item.findtext(f'bndbox/{key}')) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
             boxes.append((item.findtext('name').strip(), [x1, y1, x2 - x1, y2 - y1]))
         require_boxes([box for _, box in boxes], str(file), OwnDataError)
-    except FileNotFoundError as error:
-        raise OwnDataError(f'{file} is listed in ImageSets/Main and does not exist. Correct the list.') from error
+    except OSError as error:  # not there, or a name that no file can have
+        raise OwnDataError(f'{str(file)[:200]} is listed in ImageSets/Main and does not exist. Correct the '
+                           f'list.') from error
     except OwnDataError:
         raise
     # LookupError: an encoding that nobody knows

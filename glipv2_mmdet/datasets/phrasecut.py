@@ -46,7 +46,8 @@ class PhraseCutDataset(BaseDetDataset):
         samples = []
         for number, task in enumerate(tasks):
             place = f'{self.ann_file}, record {number}'
-            with reading(place, ReferringError, 'Expected boxes [x, y, width, height] and polygons of [x, y] points. Fetch '
+            with reading(place, ReferringError, 'Expected boxes [x, y, width, height] and polygons of [x, y] points. '
+                                                'Fetch '
                          'the file again.'):
                 samples.append(self._parse_task(task, place, sizes))
         return samples

@@ -16,8 +16,10 @@ from mmengine.fileio import get
 from ..known_settings import check_keys
 from ..text.prompt import shorten
 
-#: What code that reads a record raises when something in it is missing, of another type or too large.
-_WRONG_RECORD = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError)
+#: What code that reads a record raises when something in it is missing, of another type or too large; the lvis package
+#: asserts.
+_WRONG_RECORD = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError,
+                 AssertionError)
 
 
 @contextmanager
@@ -92,7 +94,8 @@ def require_boxes(boxes: Sequence[Any], place: str, error_type: type[ValueError]
     """
     for box in boxes:
         if not is_box(box):
-            raise error_type(f'{place}: box {shorten(repr(box))}; expected 4 finite numbers. Correct or delete the box.')
+            raise error_type(f'{place}: box {shorten(repr(box))}; expected 4 finite numbers. Correct or delete the '
+                             f'box.')
 
 
 def require_size(height: Any, width: Any, place: str, error_type: type[ValueError]) -> None:
@@ -102,7 +105,8 @@ def require_size(height: Any, width: Any, place: str, error_type: type[ValueErro
         error_type: names it.
     """
     if not is_size(height) or not is_size(width):
-        raise error_type(f'{place}: height {shorten(repr(height))}, width {shorten(repr(width))}; expected whole numbers '
+        raise error_type(f'{place}: height {shorten(repr(height))}, width {shorten(repr(width))}; expected whole '
+                         f'numbers '
                          'of pixels, at least 1. Read them from the picture.')
 
 

@@ -59,7 +59,8 @@ class ReferringDataset(BaseDetDataset):
         require_fields(
             record, ('phrase_id', 'image_id', 'filename', 'height', 'width', 'phrase', 'boxes', 'masks'), place)
         if not isinstance(record['filename'], str):
-            raise ReferringError(f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the record.')
+            raise ReferringError(f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the '
+                                 f'record.')
         return referring_sample(
             task_id=record['phrase_id'], image_id=record['image_id'],
             img_path=osp.join(self.data_prefix.get('img') or '', record['filename']), height=record['height'],
@@ -87,7 +88,8 @@ def referring_sample(task_id: Any, image_id: Any, img_path: str, height: int, wi
     if not isinstance(phrase, str) or not any(map(str.isalnum, phrase)):
         raise ReferringError(f'{place}: phrase {phrase!r}; expected a text with a letter or digit. Delete the record.')
     if not isinstance(boxes, (list, tuple)) or not isinstance(masks, (list, tuple)):
-        raise ReferringError(f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. Repair the '
+        raise ReferringError(f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. '
+                             f'Repair the '
                              'record.')
     require_boxes(boxes, place, ReferringError)
     require_size(height, width, place, ReferringError)

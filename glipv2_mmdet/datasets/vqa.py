@@ -177,7 +177,8 @@ class VQADataset(BaseDetDataset):
     def _file_name(self, entry: dict, file_names: dict[int, str], place: str) -> str:
         image_id = entry['image_id']
         if self.image_template is not None:
-            with reading(place, VQAError, f'Image {image_id!r} does not go into image_template {self.image_template!r}. '
+            with reading(place, VQAError, f'Image {image_id!r} does not go into image_template '
+                                          f'{self.image_template!r}. '
                          "Expected a template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers."):
                 return self.image_template.format(image_id=image_id)
         if image_id not in file_names:

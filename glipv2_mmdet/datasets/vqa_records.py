@@ -45,7 +45,8 @@ def by_question(entries: Sequence[dict], path: str) -> dict[int, dict]:
         if not isinstance(entry, dict) or 'question_id' not in entry:
             raise VQAError(f'{path}, record {number}: no "question_id" in {shorten(str(entry))}. Repair the record.')
         if not isinstance(entry['question_id'], (int, str)):
-            raise VQAError(f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; expected a '
+            raise VQAError(f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; '
+                           f'expected a '
                            'number. Repair the record.')
         if entry['question_id'] in found:
             raise VQAError(f'{path}: question {entry["question_id"]} is there twice. Remove one.')
@@ -66,7 +67,8 @@ def check_question(entry: Mapping[str, Any], place: str) -> None:
     if 'image_id' not in entry:
         raise VQAError(f'{place}: no "image_id" (keys {sorted(entry)}). Repair the record.')
     if not isinstance(entry['image_id'], (int, str)):
-        raise VQAError(f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the record.')
+        raise VQAError(f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the '
+                       f'record.')
 
 
 class AnswerTargets:
@@ -124,7 +126,8 @@ def read_grounding(path: str, backend_args: dict | None = None) -> Iterator[tupl
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise VQAError(f'{place}: broken json ({error}). Repair or delete the line.') from error
-            with reading(place, VQAError, 'Expected question_id, text, caption, tokens_positive and bboxes. Make the file '
+            with reading(place, VQAError, 'Expected question_id, text, caption, tokens_positive and bboxes. Make the '
+                                          'file '
                          'again.'):
                 found = grounding_of(record, place)
                 hash(record['question_id'])
@@ -167,7 +170,8 @@ def grounding_of(record: Mapping[str, Any], place: str) -> dict:
     instances = []
     for box, spans in zip(record['bboxes'], record['tokens_positive'], strict=True):
         if not isinstance(spans, (list, tuple)) or not spans or not all(is_span(span, len(caption)) for span in spans):
-            raise VQAError(f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} characters; expected '
+            raise VQAError(f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} '
+                           f'characters; expected '
                            '[[start, end], ...], half-open, at least one.')
         key = tuple(map(tuple, spans))
         label = phrases.setdefault(key, len(phrases))

@@ -38,7 +38,8 @@ provide_numpy_float()
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 #: The package keeps an entry for every (image, class) pair; with 1,203 classes at once, gigabytes of them.
 _CLASSES_AT_ONCE = 100
-_FIELDS = ('Expected the json of LVIS v1: images with neg_category_ids, annotations and categories. Download the file again.')
+_FIELDS = ('Expected the json of LVIS v1: images with neg_category_ids, annotations and categories. Download the file '
+           'again.')
 
 
 @METRICS.register_module()

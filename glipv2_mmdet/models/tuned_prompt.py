@@ -130,10 +130,12 @@ def _read(path: Path) -> TunedPrompt:
             and bool(tuned.names) == bool(tuned.token_ids)
             and (not tuned.names or [len(tokens) for tokens in tuned.token_ids] == [len(part) for part in residuals]))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise TunedPromptError(f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). Give the '
+        raise TunedPromptError(f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). '
+                               f'Give the '
                                'file as a prompt tuning run saved it.') from error
     if not is_complete:
-        raise TunedPromptError(f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give the file '
+        raise TunedPromptError(f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give '
+                               f'the file '
                                'as a prompt tuning run saved it.')
     return tuned
 

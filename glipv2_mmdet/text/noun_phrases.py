@@ -36,7 +36,8 @@ def find_noun_phrases(caption: str, backend: str = 'auto') -> list[tuple[str, tu
         RuntimeError: ``backend`` is named but not installed with its data.
     """
     if not isinstance(caption, str):
-        raise ValueError(f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for noun '
+        raise ValueError(f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for '
+                         f'noun '
                          'phrases in.')
     phrases: dict[str, tuple[str, list[Span]]] = {}
     for start, end in _chunker(backend)(caption):

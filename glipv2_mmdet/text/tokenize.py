@@ -112,7 +112,8 @@ class PromptTokenizer:
         self.start_id, self.end_id = _start_and_end(self.tokenizer)
         self.answer_token: str = _answer_token(self.tokenizer, self.mask_id)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
-        self.vocab_size: int = len(self.tokenizer)
+        # an entry that is there twice has the second number, so that there are fewer entries than numbers
+        self.vocab_size: int = max(self.tokenizer.get_vocab().values()) + 1
         self._make_caches()
 
     def __call__(self, prompt: Prompt) -> TokenizedPrompt:

@@ -98,7 +98,8 @@ def wrap(paragraph: PanelText, width: int, size: int) -> list[Line]:
             if end > start:
                 lines.append((start, end))
             cut = word_start + 1
-            while cut < min(word_end, word_start + width) and font.getlength(paragraph.text[word_start:cut + 1]) <= width:
+            most = min(word_end, word_start + width)
+            while cut < most and font.getlength(paragraph.text[word_start:cut + 1]) <= width:
                 cut += 1
             lines.append((word_start, cut))
             start = end = word_start = cut

@@ -1,4 +1,5 @@
 """A seeded sample of every kind of bad input: a valid result, or an error that is documented and says something."""
+
 from __future__ import annotations
 
 import random
@@ -15,15 +16,18 @@ from glipv2_mmdet.datasets.vqa_records import VQAError, grounding_of
 from glipv2_mmdet.text import PromptError, parse_prompt
 
 #: Of a kind, and how many; what passes through a model costs more.
-SAMPLES = {'prompts': 120, 'annotations': 400, 'images': 60, 'configs': 40, 'files': 250}
+SAMPLES = {'prompts': 120, 'annotations': 400, 'images': 100, 'configs': 40, 'files': 250}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', SAMPLES)
 def test_every_input_gives_a_result_or_a_documented_error(kind, tmp_path):
     verdicts = [judge(case) for case in islice(load_maker(kind)(random.Random(20), tmp_path), SAMPLES[kind])]
-    others = [f'{verdict.case.entry}, {verdict.case.name}: {verdict.text}'
-              for verdict in verdicts if verdict.outcome == 'other']
+    others = [
+        f'{verdict.case.entry}, {verdict.case.name}: {verdict.text}'
+        for verdict in verdicts
+        if verdict.outcome == 'other'
+    ]
     assert not others, '\n'.join(others)
     outcomes = {verdict.outcome for verdict in verdicts}
     assert len(verdicts) == SAMPLES[kind] and 'documented' in outcomes
@@ -43,6 +47,7 @@ def judged(error: Exception | None, mentions: tuple = ()) -> str:
     def call() -> None:
         if error is not None:
             raise error
+
     return judge(Case('test', 'documented', 'error', call, documented, mentions=mentions)).outcome
 
 
@@ -50,10 +55,20 @@ def test_errors_are_documented_where_the_docstring_says_so():
     assert documented_errors(documented) == (PromptError, KeyError, ODVGError)
 
 
-@pytest.mark.parametrize('error, outcome', [
-    (None, 'valid'), (PromptError('the prompt "a" is not one'), 'documented'), (KeyError('what is not there'), 'documented'),
-    (PromptError('no'), 'other'), (ValueError('a text that is long enough'), 'other'), (TypeError('a long enough text'), 'other'),
-    (InvalidResult('a box of no size at all'), 'other'), (MemoryError(), 'other'), (RecursionError('a long enough text'), 'other')])
+@pytest.mark.parametrize(
+    'error, outcome',
+    [
+        (None, 'valid'),
+        (PromptError('the prompt "a" is not one'), 'documented'),
+        (KeyError('what is not there'), 'documented'),
+        (PromptError('no'), 'other'),
+        (ValueError('a text that is long enough'), 'other'),
+        (TypeError('a long enough text'), 'other'),
+        (InvalidResult('a box of no size at all'), 'other'),
+        (MemoryError(), 'other'),
+        (RecursionError('a long enough text'), 'other'),
+    ],
+)
 def test_an_error_is_judged_by_type_and_text(error, outcome):
     assert judged(error) == outcome
 
@@ -68,15 +83,24 @@ def test_a_call_that_does_not_end_is_an_answer_too():
     def forever() -> None:
         while True:
             pass
+
     verdict = judge(Case('test', 'forever', 'loop', forever, documented), seconds=0.2)
     assert verdict.outcome == 'other' and 'no answer after 0.2 s' in verdict.text
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(['bbox', 'label', 'caption', 'regions', 'instances', 'tokens_positive', 'phrase', 'mask', 'x']), inner),
-    max_leaves=12)
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ['bbox', 'label', 'caption', 'regions', 'instances', 'tokens_positive', 'phrase', 'mask', 'x']
+            ),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,7 +108,8 @@ JSON = st.recursive(
 def test_any_json_is_a_record_or_an_odvg_error(kind, entry, height):
     try:
         RecordParser('', {None: ('cat',)}, 'map.json')(
-            dict(filename='a.jpg', height=height, width=60) | {kind: entry}, Place('a.jsonl', 3))
+            dict(filename='a.jpg', height=height, width=60) | {kind: entry}, Place('a.jsonl', 3)
+        )
     except ODVGError as error:
         assert 'a.jsonl:3' in str(error)
 
@@ -93,7 +118,9 @@ def test_any_json_is_a_record_or_an_odvg_error(kind, entry, height):
 @given(spans=JSON, boxes=JSON)
 def test_any_json_is_grounding_or_a_vqa_error(spans, boxes):
     try:
-        grounding_of(dict(question_id=1, text='a cat', caption='a cat ok', tokens_positive=spans, bboxes=boxes), 'a.jsonl:3')
+        grounding_of(
+            dict(question_id=1, text='a cat', caption='a cat ok', tokens_positive=spans, bboxes=boxes), 'a.jsonl:3'
+        )
     except VQAError as error:
         assert 'a.jsonl:3' in str(error)
 

@@ -1,4 +1,5 @@
 """Configs with a key that nobody knows, or a value that cannot be, in every registered component of the package."""
+
 from __future__ import annotations
 
 import copy
@@ -44,12 +45,20 @@ def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
 def misspelled(key: str, rng: random.Random) -> str:
     """The key with a letter missing, twice, or exchanged with its neighbour."""
     place = rng.randrange(len(key))
-    changed = rng.choice((key[:place] + key[place + 1:], key[:place] + key[place] + key[place:],
-                          key[:place] + key[place:place + 2][::-1] + key[place + 2:], key + 's', key.upper()))
+    changed = rng.choice(
+        (
+            key[:place] + key[place + 1 :],
+            key[:place] + key[place] + key[place:],
+            key[:place] + key[place : place + 2][::-1] + key[place + 2 :],
+            key + 's',
+            key.upper(),
+        )
+    )
     return changed if changed not in ('', key) else f'{key}_'
 
 
 # --- keys of components ------------------------------------------------------------------------------
+
 
 def _components(folder: Path) -> Iterator[tuple[Registry, dict]]:
     """(registry, config that can be built) of each."""
@@ -60,15 +69,33 @@ def _components(folder: Path) -> Iterator[tuple[Registry, dict]]:
     for part in parts.values():
         yield MODELS, part
     yield MODELS, model
-    for part in (dict(type='RegionWordFocalLoss'), dict(type='LocalizationLoss'), dict(type='MaskLoss'),
-                 dict(type='InterImageContrast'), dict(type='MLMHead', text_channels=8, vocab_size=9),
-                 dict(type='CaptionHead', text_channels=8, vocab_size=9), dict(type='VQAHead', text_channels=8, num_answers=3)):
+    for part in (
+        dict(type='RegionWordFocalLoss'),
+        dict(type='LocalizationLoss'),
+        dict(type='MaskLoss'),
+        dict(type='InterImageContrast'),
+        dict(type='MLMHead', text_channels=8, vocab_size=9),
+        dict(type='CaptionHead', text_channels=8, vocab_size=9),
+        dict(type='VQAHead', text_channels=8, num_answers=3),
+    ):
         yield MODELS, part
-    for part in (dict(type='BuildPrompt'), dict(type='CaptionPrompt'), dict(type='CleanBoxes'), dict(type='LoadMasks'),
-                 dict(type='LoadStreamedImage')):
+    for part in (
+        dict(type='BuildPrompt'),
+        dict(type='CaptionPrompt'),
+        dict(type='CleanBoxes'),
+        dict(type='LoadMasks'),
+        dict(type='LoadStreamedImage'),
+    ):
         yield TRANSFORMS, part
-    yield from ((METRICS, part) for part in (
-        dict(type='PhraseCutMetric'), dict(type='RefExpMetric'), dict(type='VQAMetric'), dict(type='Flickr30kMetric')))
+    yield from (
+        (METRICS, part)
+        for part in (
+            dict(type='PhraseCutMetric'),
+            dict(type='RefExpMetric'),
+            dict(type='VQAMetric'),
+            dict(type='Flickr30kMetric'),
+        )
+    )
     yield HOOKS, dict(type='PromptCheckpointHook', monitor='x')
     yield HOOKS, dict(type='MetricsLoggerHook')
     yield VISUALIZERS, dict(type='GLIPv2Visualizer', name='painter')
@@ -80,20 +107,39 @@ def _components(folder: Path) -> Iterator[tuple[Registry, dict]]:
             files[name].parent.mkdir(parents=True, exist_ok=True)
             files[name].write_bytes(encoded(content))
     file = {name: str(path) for name, path in files.items()}
-    odvg = dict(type='GroundedODVGDataset', ann_file=file['train.jsonl'], label_map_file=file['label_map.json'], pipeline=[])
+    odvg = dict(
+        type='GroundedODVGDataset', ann_file=file['train.jsonl'], label_map_file=file['label_map.json'], pipeline=[]
+    )
     pairs = dict(type='IndexedODVGDataset', ann_file=file['pairs.jsonl'])
-    yield from ((DATASETS, part) for part in (
-        odvg, pairs, dict(type='MDETRGroundingDataset', ann_file=file['mixed.json'], pipeline=[]),
-        dict(type='ReferringDataset', ann_file=file['referring.jsonl'], pipeline=[]),
-        dict(type='Flickr30kEntities', ann_file=file['separateGT.json'], pipeline=[]),
-        dict(type='PhraseCutDataset', ann_file=file['refer_val.json'], image_info_file=file['image_data_split.json'],
-             pipeline=[]),
-        dict(type='VQADataset', ann_file='', question_file=file['questions.json'], image_template='{image_id}.jpg', pipeline=[]),
-        dict(type='CocoCaption', ann_file=file['dataset_coco.json'], splits=('train',), pipeline=[]),
-        dict(type='TSVPairs', yaml_file=file['pairs.yaml']),
-        dict(type='WebDatasetPairs', shards=file['shard.tar'], num_samples=2),
-        dict(type='FewShotDataset', dataset=odvg, shots=None), dict(type='WithNegativeCaptions', dataset=pairs),
-        dict(type='ReplaceFailedSamples', dataset=odvg)))
+    yield from (
+        (DATASETS, part)
+        for part in (
+            odvg,
+            pairs,
+            dict(type='MDETRGroundingDataset', ann_file=file['mixed.json'], pipeline=[]),
+            dict(type='ReferringDataset', ann_file=file['referring.jsonl'], pipeline=[]),
+            dict(type='Flickr30kEntities', ann_file=file['separateGT.json'], pipeline=[]),
+            dict(
+                type='PhraseCutDataset',
+                ann_file=file['refer_val.json'],
+                image_info_file=file['image_data_split.json'],
+                pipeline=[],
+            ),
+            dict(
+                type='VQADataset',
+                ann_file='',
+                question_file=file['questions.json'],
+                image_template='{image_id}.jpg',
+                pipeline=[],
+            ),
+            dict(type='CocoCaption', ann_file=file['dataset_coco.json'], splits=('train',), pipeline=[]),
+            dict(type='TSVPairs', yaml_file=file['pairs.yaml']),
+            dict(type='WebDatasetPairs', shards=file['shard.tar'], num_samples=2),
+            dict(type='FewShotDataset', dataset=odvg, shots=None),
+            dict(type='WithNegativeCaptions', dataset=pairs),
+            dict(type='ReplaceFailedSamples', dataset=odvg),
+        )
+    )
     yield METRICS, dict(type='GroundedLVISMetric', ann_file=file['lvis_val.json'])
     yield METRICS, dict(type='CaptionMetric', ann_file=file['dataset_coco.json'])
 
@@ -109,6 +155,7 @@ def _key_case(component: tuple[Registry, dict], key: str | None, rng: random.Ran
     def call() -> None:
         registry.build({**copy.deepcopy(config), wrong: 1})
         raise InvalidResult(f'{name} took {wrong} without a word')
+
     # Python names the class whose constructor refused: ours, or the one of mmengine that it is derived from
     bases = tuple(base.__name__ for base in subject.__mro__[:-1])
     return Case('configs', f'{name}, key', f'{wrong}=1', call, subject, mentions=((wrong,), bases), others=OF_MMENGINE)
@@ -118,12 +165,16 @@ def _key_case(component: tuple[Registry, dict], key: str | None, rng: random.Ran
 def _settings_of(registry: Registry, name: str) -> tuple[str, ...]:
     found = []
     for base in registry.get(name).__mro__[:-1]:
-        found += [parameter.name for parameter in inspect.signature(base.__init__).parameters.values()
-                  if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+        found += [
+            parameter.name
+            for parameter in inspect.signature(base.__init__).parameters.values()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        ]
     return tuple(key for key in dict.fromkeys(found) if key != 'self')
 
 
 # --- keys of dicts that a component reads itself -----------------------------------------------------
+
 
 @cache
 def _model(name: str = 'glipv2-nano') -> str:
@@ -146,36 +197,57 @@ def _in_model(*path: str, name: str = 'glipv2-nano') -> Callable[[str], None]:
             for part in path:
                 model = model.setdefault(part, {})
             model[key] = 1
+
         _build_model(change, name)
+
     return build
 
 
 def _in_odvg(setting: str) -> Callable[[str], None]:
     def build(key: str) -> None:
         from tempfile import TemporaryDirectory
+
         with TemporaryDirectory() as folder:
             for name, content in FORMATS[0].files.items():
                 (Path(folder) / name).write_bytes(encoded(content))
             datasets.GroundedODVGDataset(
-                ann_file=f'{folder}/train.jsonl', label_map_file=f'{folder}/label_map.json', pipeline=[],
-                **{setting: {key: ''}})
+                ann_file=f'{folder}/train.jsonl',
+                label_map_file=f'{folder}/label_map.json',
+                pipeline=[],
+                **{setting: {key: ''}},
+            )
+
     return build
 
 
 def _optimizer(key: str) -> None:
     MultiplyingOptimWrapperConstructor(
-        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)), paramwise_cfg={key: 1})
+        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)), paramwise_cfg={key: 1}
+    )
 
 
 #: (where, what reads it, known keys, what builds it with a wrong key)
 SETTINGS = (
-    ('test_cfg', models.GLIPv2, ('nms_pre', 'score_thr', 'nms', 'max_per_img', 'chunked_size', 'prompts_per_batch'), _in_model('test_cfg')),
+    (
+        'test_cfg',
+        models.GLIPv2,
+        ('nms_pre', 'score_thr', 'nms', 'max_per_img', 'chunked_size', 'prompts_per_batch'),
+        _in_model('test_cfg'),
+    ),
     ('test_cfg.nms', models.GLIPv2, ('iou_threshold', 'type'), _in_model('test_cfg', 'nms')),
-    ('test_cfg.caption', models.GLIPv2, ('beam_size', 'max_words', 'length_penalty'),
-     _in_model('test_cfg', 'caption', name='glipv2-nano-caption')),
+    (
+        'test_cfg.caption',
+        models.GLIPv2,
+        ('beam_size', 'max_words', 'length_penalty'),
+        _in_model('test_cfg', 'caption', name='glipv2-nano-caption'),
+    ),
     ('train_cfg', models.GLIPv2, ('assigner', 'allowed_border'), _in_model('train_cfg')),
-    ('language_model.config', models.BertTextEncoder, ('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'vocab_size'),
-     _in_model('language_model', 'config')),
+    (
+        'language_model.config',
+        models.BertTextEncoder,
+        ('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'vocab_size'),
+        _in_model('language_model', 'config'),
+    ),
     ('filter_cfg', datasets.GroundedODVGDataset, ('filter_empty_gt', 'min_size', 'kind'), _in_odvg('filter_cfg')),
     ('data_prefix', datasets.GroundedODVGDataset, ('img',), _in_odvg('data_prefix')),
     ('paramwise_cfg', MultiplyingOptimWrapperConstructor, ('bias_lr_mult', 'custom_keys'), _optimizer),
@@ -190,23 +262,38 @@ def _settings_case(place: tuple, key: str | None, rng: random.Random | None = No
     def call() -> None:
         build(key)
         raise InvalidResult(f'{where} took {key} without a word')
+
     return Case('configs', f'{where}, key', f'{key}=1', call, subject, mentions=((key,), (where, where.split('.')[-1])))
 
 
 # --- values ------------------------------------------------------------------------------------------
+
 
 def _value(path: tuple[str, ...], value: Any) -> None:
     def change(model: dict) -> None:
         for part in path[:-1]:
             model = model.setdefault(part, {})
         model[path[-1]] = value
+
     _build_model(change)
 
 
 VALUES_OF_MODELS = (
-    *((('test_cfg', name), value) for name in ('nms_pre', 'score_thr', 'min_bbox_size', 'max_per_img', 'chunked_size',
-                                                'prompts_per_batch', 'max_per_prompt', 'mask_thr_binary', 'nms')
-      for value in ('x', [], object(), float('nan'))),
+    *(
+        (('test_cfg', name), value)
+        for name in (
+            'nms_pre',
+            'score_thr',
+            'min_bbox_size',
+            'max_per_img',
+            'chunked_size',
+            'prompts_per_batch',
+            'max_per_prompt',
+            'mask_thr_binary',
+            'nms',
+        )
+        for value in ('x', [], object(), float('nan'))
+    ),
     *((('frozen_parts',), value) for value in (('backbon',), ('x', 'y'))),
     *((('language_model', 'max_tokens'), value) for value in (0, -1, 2)),
     *((('language_model', 'vocab'), value) for value in ('no/such', '')),
@@ -217,8 +304,7 @@ def _value_case(path: tuple[str, ...], value: Any) -> Case:
     def call() -> None:
         _value(path, value)
         raise InvalidResult(f'{".".join(path)} took {value!r} without a word')
+
     shown = ascii(value)[:30]
     subject = models.BertTextEncoder if path[0] == 'language_model' else models.GLIPv2
     return Case('configs', '.'.join(path), shown, call, subject)
-
-

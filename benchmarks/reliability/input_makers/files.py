@@ -3,6 +3,7 @@
 What a right file of each format looks like is in ``file_formats.py``. Here one thing at a time is made wrong: a value
 deep inside the json, or the bytes of the file.
 """
+
 from __future__ import annotations
 
 import copy
@@ -19,8 +20,38 @@ from benchmarks.reliability.input_makers.verdict import Case
 
 MISSING = object()
 VALUES = (
-    MISSING, None, True, False, 0, -1, 1, 3.5, math.nan, math.inf, -math.inf, 10**30, 10**400, '', ' ', 'x', '7', 'x' * 5000,
-    '\ud83d', '\x00', '../../x', [], [[]], [None], {}, {'a': 1}, [0, 0, 0, 0], [1, 2], ['a', 'b'], [[0, 3]], [[[0, 3]]])
+    MISSING,
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    3.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    10**30,
+    10**400,
+    '',
+    ' ',
+    'x',
+    '7',
+    'x' * 5000,
+    '\ud83d',
+    '\x00',
+    '../../x',
+    [],
+    [[]],
+    [None],
+    {},
+    {'a': 1},
+    [0, 0, 0, 0],
+    [1, 2],
+    ['a', 'b'],
+    [[0, 3]],
+    [[[0, 3]]],
+)
 
 
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
@@ -39,13 +70,23 @@ def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
                 format_.load(place)
             finally:
                 shutil.rmtree(place)
-        # an error says which file; where a folder is read, or a record is passed on, it names that
-        return Case('files', f'{format_.name}, {Path(file).name}', name, call, format_.subject,
-                    mentions=((Path(file).name, *format_.also_named),))
+
+        # an error says which file, or which folder
+        return Case(
+            'files',
+            f'{format_.name}, {Path(file).name}',
+            name,
+            call,
+            format_.subject,
+            mentions=((Path(file).name, *format_.also_named, str(place)),),
+        )
 
     fixed = [(format_, file) for format_ in FORMATS for file in format_.files]
-    first = [case(format_, file, content, name) for format_, file in fixed
-             for content, name in (*broken_bytes(encoded(format_.files[file]), rng), *_without(format_.files[file]))]
+    first = [
+        case(format_, file, content, name)
+        for format_, file in fixed
+        for content, name in (*broken_bytes(encoded(format_.files[file]), rng), *_without(format_.files[file]))
+    ]
     rng.shuffle(first)
     yield from first
     trees = [pair for pair in fixed if not isinstance(pair[0].files[pair[1]], bytes)]
@@ -74,13 +115,13 @@ def broken_bytes(right: bytes, rng: random.Random) -> Iterator[tuple[bytes, str]
     for word in (b'null', b'true', b'0', b'"x"', b'[]', b'{}', b'[[]]', b'[null]', b'NaN', b'[1, 2]', b'{"images": 1}'):
         yield word + b'\n', f'only {word.decode()}'
     for share in (0.1, 0.5, 0.9):
-        yield right[:int(len(right) * share)], f'the first {share:.0%}'
-    yield right[len(right) // 2:], 'the second half'
+        yield right[: int(len(right) * share)], f'the first {share:.0%}'
+    yield right[len(right) // 2 :], 'the second half'
     yield right + right, 'twice'
     yield right.replace(b'\n', b'\r\n'), 'with ends of lines of Windows'
     for _ in range(3):
         place = rng.randrange(len(right))
-        yield right[:place] + rng.randbytes(3) + right[place + 3:], f'other bytes from {place} on'
+        yield right[:place] + rng.randbytes(3) + right[place + 3 :], f'other bytes from {place} on'
 
 
 def mutated(tree: Any, rng: random.Random) -> tuple[Any, str]:

@@ -1,4 +1,5 @@
 """Pictures of every shape, mode and kind of damage, through the inferencer, mmdet's API and the training pipeline."""
+
 from __future__ import annotations
 
 import io
@@ -28,17 +29,102 @@ from glipv2_mmdet.models import GLIPv2
 
 #: Of mmcv and OpenCV, where mmdet reads the file: docs/reliability.md lists them.
 OF_MMDET = (AssertionError, OSError, cv2.error)
-MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'I', 'I;16', 'F')
+MODES = (
+    '1',
+    'L',
+    'LA',
+    'La',
+    'P',
+    'PA',
+    'RGB',
+    'RGBA',
+    'RGBX',
+    'RGBa',
+    'CMYK',
+    'YCbCr',
+    'LAB',
+    'HSV',
+    'I',
+    'I;16',
+    'F',
+)
 SIZES = ((1, 1), (1, 2), (2, 1), (1, 300), (300, 1), (1, 10_000), (10_000, 1), (7, 5), (64, 48), (3000, 2))
 FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'TIFF', 'WEBP', 'PPM', 'ICO', 'TGA')
-ENDINGS = dict(PNG='.png', JPEG='.jpg', BMP='.bmp', GIF='.gif', TIFF='.tif', WEBP='.webp', PPM='.ppm', ICO='.ico', TGA='.tga')
-DTYPES = ('uint8', 'int8', 'uint16', 'int32', 'int64', 'float16', 'float32', 'float64', 'bool', 'complex64', 'object', 'U3', 'S3',
-          'datetime64[s]')
-SHAPES = ((), (0,), (5,), (8, 8), (8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (8, 8, 5), (3, 8, 8), (1, 8, 8, 3), (0, 8, 3), (8, 0, 3),
-          (8, 8, 0), (1, 1, 3), (1, 5000, 3), (5000, 1, 3), (2, 2, 2, 2, 2))
-NOT_IMAGES = (None, 0, 1.5, True, object(), {}, {'img': 1}, [], [None], [[]], (), '', ' ', '\x00', 'no/such.jpg', '*.nothing', 'http://',
-              'https://[', 'ftp://x/y.jpg', 'file:///etc/hostname', b'\x89PNG', len, '~', '.', '..', 'a' * 5000, '\ud83d.jpg', '[', '[!',
-              '**', Path('no/such.jpg'), Path('.'), iter([]), range(3))
+ENDINGS = dict(
+    PNG='.png', JPEG='.jpg', BMP='.bmp', GIF='.gif', TIFF='.tif', WEBP='.webp', PPM='.ppm', ICO='.ico', TGA='.tga'
+)
+DTYPES = (
+    'uint8',
+    'int8',
+    'uint16',
+    'int32',
+    'int64',
+    'float16',
+    'float32',
+    'float64',
+    'bool',
+    'complex64',
+    'object',
+    'U3',
+    'S3',
+    'datetime64[s]',
+)
+SHAPES = (
+    (),
+    (0,),
+    (5,),
+    (8, 8),
+    (8, 8, 1),
+    (8, 8, 2),
+    (8, 8, 3),
+    (8, 8, 4),
+    (8, 8, 5),
+    (3, 8, 8),
+    (1, 8, 8, 3),
+    (0, 8, 3),
+    (8, 0, 3),
+    (8, 8, 0),
+    (1, 1, 3),
+    (1, 5000, 3),
+    (5000, 1, 3),
+    (2, 2, 2, 2, 2),
+)
+NOT_IMAGES = (
+    None,
+    0,
+    1.5,
+    True,
+    object(),
+    {},
+    {'img': 1},
+    [],
+    [None],
+    [[]],
+    (),
+    '',
+    ' ',
+    '\x00',
+    'no/such.jpg',
+    '*.nothing',
+    'http://',
+    'https://[',
+    'ftp://x/y.jpg',
+    'file:///etc/hostname',
+    b'\x89PNG',
+    len,
+    '~',
+    '.',
+    '..',
+    'a' * 5000,
+    '\ud83d.jpg',
+    '[',
+    '[!',
+    '**',
+    Path('no/such.jpg'),
+    Path('.'),
+    iter([]),
+    range(3),
+)
 
 
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
@@ -58,6 +144,7 @@ def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
 
 
 # --- files -------------------------------------------------------------------------------------------
+
 
 def _files(rng: random.Random) -> Iterator[tuple[bytes, str, str]]:
     """(bytes, ending, what it is)"""
@@ -79,7 +166,7 @@ def _files(rng: random.Random) -> Iterator[tuple[bytes, str, str]]:
         yield whole, ending, 'a JPEG'
     for share in (0.02, 0.3, 0.7, 0.98):
         for content, ending in ((whole, '.jpg'), (png, '.png')):
-            yield content[:int(share * len(content))], ending, f'the first {share:.0%}'
+            yield content[: int(share * len(content))], ending, f'the first {share:.0%}'
     for frames, format_ in ((3, 'GIF'), (3, 'PNG'), (3, 'WEBP'), (3, 'TIFF')):
         yield _animated(frames, format_, rng), ENDINGS[format_], f'{frames} frames'
     for orientation in (*range(10), 65535):
@@ -87,7 +174,7 @@ def _files(rng: random.Random) -> Iterator[tuple[bytes, str, str]]:
     for width, height in ((60_000, 60_000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1), (0, 0), (0, 5), (100_000, 100_000)):
         yield _claims(width, height), '.png', f'claims {width} x {height}'
     yield _saved(_picture('I;16', (24, 16), rng), 'PNG'), '.png', '16 bit'
-    ok, deep = cv2.imencode('.png', np.full((16, 24, 3), 40_000, dtype=np.uint16))
+    _, deep = cv2.imencode('.png', np.full((16, 24, 3), 40_000, dtype=np.uint16))
     yield deep.tobytes(), '.png', '16 bit colour'
     for value in (0.5, float('nan'), float('inf'), -1e30):
         yield _saved(Image.fromarray(np.full((16, 24), value, dtype=np.float32)), 'TIFF'), '.tif', f'TIFF of {value}'
@@ -103,7 +190,9 @@ def _saved(picture: Image.Image, format_: str) -> bytes | None:
 
 
 def _picture(mode: str, size: tuple[int, int], rng: random.Random) -> Image.Image:
-    rgb = Image.fromarray(np.frombuffer(rng.randbytes(3 * size[0] * size[1]), dtype=np.uint8).reshape(size[1], size[0], 3))
+    rgb = Image.fromarray(
+        np.frombuffer(rng.randbytes(3 * size[0] * size[1]), dtype=np.uint8).reshape(size[1], size[0], 3)
+    )
     for steps in ((mode,), ('L', mode), ('RGBA', mode), ('LA', mode), ('RGBA', 'RGBa')):
         picture = rgb
         try:
@@ -132,17 +221,28 @@ def _turned(orientation: int, rng: random.Random) -> bytes:
 
 def _claims(width: int, height: int) -> bytes:
     """A PNG of a few hundred bytes whose header says it is huge."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(100_000))) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'IDAT', zlib.compress(bytes(100_000)))
+        + chunk(b'IEND', b'')
+    )
 
 
 def _damaged(content: bytes, rng: random.Random) -> tuple[bytes, str]:
     place, size = rng.randrange(len(content)), rng.randint(1, 8)
     how = rng.choice(('cut', 'other', 'missing', 'more'))
-    changed = {'cut': content[:place], 'other': content[:place] + rng.randbytes(size) + content[place + size:],
-               'missing': content[:place] + content[place + size:], 'more': content[:place] + rng.randbytes(size) + content[place:]}
+    changed = {
+        'cut': content[:place],
+        'other': content[:place] + rng.randbytes(size) + content[place + size :],
+        'missing': content[:place] + content[place + size :],
+        'more': content[:place] + rng.randbytes(size) + content[place:],
+    }
     return changed[how], f'{how} {size} bytes at {place}'
 
 
@@ -152,16 +252,26 @@ def _written(folder: Path, number: int, content: bytes, ending: str) -> Path:
     return file
 
 
-def _file_case(entry: str, subject: Callable, use: Callable[[Path], None], others: tuple, folder: Path, number: int,
-               content: bytes, ending: str, name: str) -> Case:
+def _file_case(
+    entry: str,
+    subject: Callable,
+    use: Callable[[Path], None],
+    others: tuple,
+    folder: Path,
+    number: int,
+    content: bytes,
+    ending: str,
+    name: str,
+) -> Case:
     def call() -> None:
         file = _written(folder, number, content, ending)
         try:
             use(file)
         finally:
             file.unlink()
+
     # OpenCV's own errors do not name the file
-    mentions = () if cv2.error in others else ((f'{number}{ending}',),)
+    mentions = () if cv2.error in others else ((f'{number}{ending}', f'{number}.folder'),)
     return Case('images', entry, f'{name} as {ending}', call, subject, mentions=mentions, others=others)
 
 
@@ -217,9 +327,16 @@ class _TwoFiles(BaseDataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Any:
-        return self.steps(dict(
-            img_path=str(self.files[index]), img_id=index, text=('cat', 'dog'), height=40, width=60,
-            instances=[dict(bbox=[2, 2, 30, 20], bbox_label=1, ignore_flag=0)]))
+        return self.steps(
+            dict(
+                img_path=str(self.files[index]),
+                img_id=index,
+                text=('cat', 'dog'),
+                height=40,
+                width=60,
+                instances=[dict(bbox=[2, 2, 30, 20], bbox_label=1, ignore_flag=0)],
+            )
+        )
 
 
 @cache
@@ -241,16 +358,20 @@ def _trained(file: Path) -> None:
         raise InvalidResult(f'sample {sample["inputs"].shape}')
 
 
-_FILE_MAKERS = tuple(partial(_file_case, entry, subject, use, others) for entry, subject, use, others in (
-    ('GLIPv2Inferencer.detect', GLIPv2Inferencer.detect, _detect, ()),
-    ('GLIPv2Inferencer.detect, folder', GLIPv2Inferencer.detect, _in_a_folder, ()),
-    ('GLIPv2Inferencer.detect, PIL', GLIPv2Inferencer.detect, _opened, ()),
-    ('inference_detector', GLIPv2.predict, _by_mmdet, OF_MMDET),
-    ('ReplaceFailedSamples', ReplaceFailedSamples, _trained, ()),
-))
+_FILE_MAKERS = tuple(
+    partial(_file_case, entry, subject, use, others)
+    for entry, subject, use, others in (
+        ('GLIPv2Inferencer.detect', GLIPv2Inferencer.detect, _detect, ()),
+        ('GLIPv2Inferencer.detect, folder', GLIPv2Inferencer.detect, _in_a_folder, ()),
+        ('GLIPv2Inferencer.detect, PIL', GLIPv2Inferencer.detect, _opened, ()),
+        ('inference_detector', GLIPv2.predict, _by_mmdet, OF_MMDET),
+        ('ReplaceFailedSamples', ReplaceFailedSamples, _trained, ()),
+    )
+)
 
 
 # --- arrays, pictures in memory, and what is none ----------------------------------------------------
+
 
 def _arrays(rng: random.Random) -> Iterator[tuple[np.ndarray, str]]:
     for shape in SHAPES:
@@ -269,13 +390,13 @@ def _arrays(rng: random.Random) -> Iterator[tuple[np.ndarray, str]]:
 
 
 def _array_case(entry: str, subject: Callable, use: Callable, others: tuple, array: np.ndarray, name: str) -> Case:
-    mentions = () if others else ((str(array.dtype),), (str(array.shape), 'pixels'))
+    mentions = () if others else ((str(array.dtype), 'pixels'), (str(array.shape), 'pixels'))
     return Case('images', entry, f'array {name}', partial(use, array), subject, mentions=mentions, others=others)
 
 
-_ARRAY_MAKERS = tuple(partial(_array_case, *row) for row in (
-    ('GLIPv2Inferencer.detect, array', GLIPv2Inferencer.detect, _detect, ()),
-))
+_ARRAY_MAKERS = tuple(
+    partial(_array_case, *row) for row in (('GLIPv2Inferencer.detect, array', GLIPv2Inferencer.detect, _detect, ()),)
+)
 
 
 def _pictures(rng: random.Random) -> Iterator[tuple[Image.Image, str]]:
@@ -291,8 +412,16 @@ def _pictures(rng: random.Random) -> Iterator[tuple[Image.Image, str]]:
 
 
 def _pil_case(picture: Image.Image, name: str) -> Case:
-    return Case('images', 'GLIPv2Inferencer.detect, PIL in memory', name, partial(_detect, picture), GLIPv2Inferencer.detect)
+    return Case(
+        'images', 'GLIPv2Inferencer.detect, PIL in memory', name, partial(_detect, picture), GLIPv2Inferencer.detect
+    )
 
 
 def _argument_case(given: Any) -> Case:
-    return Case('images', 'GLIPv2Inferencer.detect, no image', ascii(given)[:60], partial(_detect, given), GLIPv2Inferencer.detect)
+    return Case(
+        'images',
+        'GLIPv2Inferencer.detect, no image',
+        ascii(given)[:60],
+        partial(_detect, given),
+        GLIPv2Inferencer.detect,
+    )

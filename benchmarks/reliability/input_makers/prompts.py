@@ -1,4 +1,5 @@
 """Texts and phrases of every kind, through all that reads text: constructors, tokenizers, BuildPrompt and models."""
+
 from __future__ import annotations
 
 import random
@@ -33,34 +34,139 @@ ALPHABET = (
     '._-()[]{}"\'`’,;:!?/&%$#@+*=<>|~^\\'  # separators and punctuation
     '\t\n\r\x00\x1f\x7f\u0085\u00a0\u2028\u3000'  # blanks and controls
     '\u200b\u200d\u202e\ufeff\ufe0f\u0301\u0308'  # no width: joiners, direction, marks, accents
-    'éßİıñŁﬁ猫犬。、，ｗ＃カאبहक्ष🐶👩🏽🇫🇷¼²Ⅷ\U000e0041\ud83d\udc36')  # the last two are halves of a character
+    'éßİıñŁﬁ猫犬。、，ｗ＃カאبहक्ष🐶👩🏽🇫🇷¼²Ⅷ\U000e0041\ud83d\udc36'
+)  # the last two are halves of a character
 LARGE = 100_000
-WRONG_TYPES = (None, 0, -1, True, 1.5, float('nan'), b'cat', bytearray(b'cat'), object(), Ellipsis, {}, {'cat': 1}, {'cat'},
-               [], [[]], [None], [1, 2], ['cat', None], ['cat', 3.0], [['cat']], ('',), np.array(['cat', 'dog']),
-               np.array([1, 2]), np.array('cat'), np.str_('cat . dog'), range(3), iter(['cat', 'dog']), len, str)
+WRONG_TYPES = (
+    None,
+    0,
+    -1,
+    True,
+    1.5,
+    float('nan'),
+    b'cat',
+    bytearray(b'cat'),
+    object(),
+    Ellipsis,
+    {},
+    {'cat': 1},
+    {'cat'},
+    [],
+    [[]],
+    [None],
+    [1, 2],
+    ['cat', None],
+    ['cat', 3.0],
+    [['cat']],
+    ('',),
+    np.array(['cat', 'dog']),
+    np.array([1, 2]),
+    np.array('cat'),
+    np.str_('cat . dog'),
+    range(3),
+    iter(['cat', 'dog']),
+    len,
+    str,
+)
 FIXED = (
-    '', ' ', '.', ' . . ', '...', '\n', '\x00', '?!', '()', '(cat)', '_', 'cat', 'cat . dog', 'cat.dog', 'cat,dog;bird',
-    'cat . cat', 'Cat . cat', 'ß . SS', 'a(b(c)d)e', '((((', '))))', '(a))', 'v2.0 . St. Bernard', 'שלום . مرحبا', '猫。犬',
-    '\u202ecat . dog', '🐶 . 👩🏽', '🇫🇷', '\ud83d', 'cat \udc36', '\ufeffcat', 'é' * 3, '\u0301', '¼', '²', 'Ⅷ', '[MASK]', '[CLS] cat',
-    '[PAD]', '[UNK]', '[SEP] . [SEP] ', '<|endoftext|>', '<|startoftext|> cat', '##s', '[unused1]', 'answer', '0', '-1')
+    '',
+    ' ',
+    '.',
+    ' . . ',
+    '...',
+    '\n',
+    '\x00',
+    '?!',
+    '()',
+    '(cat)',
+    '_',
+    'cat',
+    'cat . dog',
+    'cat.dog',
+    'cat,dog;bird',
+    'cat . cat',
+    'Cat . cat',
+    'ß . SS',
+    'a(b(c)d)e',
+    '((((',
+    '))))',
+    '(a))',
+    'v2.0 . St. Bernard',
+    'שלום . مرحبا',
+    '猫。犬',
+    '\u202ecat . dog',
+    '🐶 . 👩🏽',
+    '🇫🇷',
+    '\ud83d',
+    'cat \udc36',
+    '\ufeffcat',
+    'é' * 3,
+    '\u0301',
+    '¼',
+    '²',
+    'Ⅷ',
+    '[MASK]',
+    '[CLS] cat',
+    '[PAD]',
+    '[UNK]',
+    '[SEP] . [SEP] ',
+    '<|endoftext|>',
+    '<|startoftext|> cat',
+    '##s',
+    '[unused1]',
+    'answer',
+    '0',
+    '-1',
+)
 #: Without a model: a hundred thousand characters, each a trap for something.
 HUGE = (
-    'a' * LARGE, 'a ' * (LARGE // 2), '.' * LARGE, '.' * LARGE + 'a', 'a' + '.' * LARGE, '. ' * (LARGE // 2) + 'a',
-    '(' * LARGE + 'a', '(' * (LARGE // 2) + 'a' + ')' * (LARGE // 2) + 'b', '(a' * (LARGE // 2), ' ' * LARGE + 'a',
-    '_' * LARGE + 'a', 'a. ' * (LARGE // 3), ' . '.join(f'c{k}' for k in range(14_000)), '🐶' * LARGE, '猫' * LARGE,
-    '\u0301' * LARGE + 'a', 'the cat ' * (LARGE // 8), 'red, ' * (LARGE // 5) + 'cat', '-'.join('a' * (LARGE // 2)),
-    "'s" * (LARGE // 2), '\x00' * LARGE + 'a', 'a\u2028' * (LARGE // 2), 'İ' * LARGE)
+    'a' * LARGE,
+    'a ' * (LARGE // 2),
+    '.' * LARGE,
+    '.' * LARGE + 'a',
+    'a' + '.' * LARGE,
+    '. ' * (LARGE // 2) + 'a',
+    '(' * LARGE + 'a',
+    '(' * (LARGE // 2) + 'a' + ')' * (LARGE // 2) + 'b',
+    '(a' * (LARGE // 2),
+    ' ' * LARGE + 'a',
+    '_' * LARGE + 'a',
+    'a. ' * (LARGE // 3),
+    ' . '.join(f'c{k}' for k in range(14_000)),
+    '🐶' * LARGE,
+    '猫' * LARGE,
+    '\u0301' * LARGE + 'a',
+    'the cat ' * (LARGE // 8),
+    'red, ' * (LARGE // 5) + 'cat',
+    '-'.join('a' * (LARGE // 2)),
+    "'s" * (LARGE // 2),
+    '\x00' * LARGE + 'a',
+    'a\u2028' * (LARGE // 2),
+    'İ' * LARGE,
+)
 #: What goes through a network is cut at its token limit, or costs a pass for every 80 names: few names, long words.
-LONG = ('a' * LARGE, 'a ' * (LARGE // 2), '.' * LARGE, '.' * LARGE + 'a', '(' * (LARGE // 2) + 'a' + ')' * (LARGE // 2),
-        'the cat ' * (LARGE // 8), '🐶' * LARGE, ' . '.join(f'c{k}' for k in range(300)))
+LONG = (
+    'a' * LARGE,
+    'a ' * (LARGE // 2),
+    '.' * LARGE,
+    '.' * LARGE + 'a',
+    '(' * (LARGE // 2) + 'a' + ')' * (LARGE // 2),
+    'the cat ' * (LARGE // 8),
+    '🐶' * LARGE,
+    ' . '.join(f'c{k}' for k in range(300)),
+)
 IMAGE = np.full((48, 64, 3), 127, dtype=np.uint8)
 
 
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
     """An endless row of cases; the fixed ones come first, in random order."""
-    fixed = [make(text) for text in (*FIXED, *WRONG_TYPES) for make in (*_TEXT_MAKERS, *_MODEL_MAKERS)
-             # mmdet asks "if text_prompt:", which numpy's arrays do not answer
-             if not (isinstance(text, np.ndarray) and 'inference_detector' in make.args[0])]
+    fixed = [
+        make(text)
+        for text in (*FIXED, *WRONG_TYPES)
+        for make in (*_TEXT_MAKERS, *_MODEL_MAKERS)
+        # mmdet asks "if text_prompt:", which numpy's arrays do not answer
+        if not (isinstance(text, np.ndarray) and 'inference_detector' in make.args[0])
+    ]
     fixed += [make(text) for text in HUGE for make in _TEXT_MAKERS]
     fixed += [make(text) for text in LONG for make in _MODEL_MAKERS]
     rng.shuffle(fixed)
@@ -106,6 +212,7 @@ def check_prompt(prompt: Any) -> Prompt:
 def tokenizers() -> tuple[PromptTokenizer, PromptTokenizer]:
     """BERT's, and one of CLIP's kind with a few words."""
     from tempfile import TemporaryDirectory
+
     with TemporaryDirectory() as folder:
         return PromptTokenizer(), PromptTokenizer(write_vocabulary(Path(folder), ['cat', 'dog', 'a', 'red']))
 
@@ -131,7 +238,9 @@ def _chunks(text: Any) -> None:
 
 
 def _training(text: Any, spans: Any = None) -> None:
-    results = dict(text=text, gt_bboxes_labels=np.zeros(1, dtype=np.int64), gt_bboxes=np.zeros((1, 4)), img_path='a.jpg')
+    results = dict(
+        text=text, gt_bboxes_labels=np.zeros(1, dtype=np.int64), gt_bboxes=np.zeros((1, 4)), img_path='a.jpg'
+    )
     if isinstance(text, str):
         results['tokens_positive'] = [[[0, len(text)]]] if spans is None else spans
     results = _build_prompt()(results)
@@ -156,26 +265,41 @@ def _count(text: Any) -> None:
         tokenizer.count_tokens(text)
 
 
-_TEXT_MAKERS = tuple(partial(_text_case, entry, subject, use) for entry, subject, use in (
-    ('parse_prompt', parse_prompt, lambda text: check_prompt(parse_prompt(text))),
-    ('parse_prompt, entities', parse_prompt, lambda text: check_prompt(parse_prompt(text, custom_entities=True))),
-    ('parse_prompt, overrides', parse_prompt, lambda text: check_prompt(
-        parse_prompt(['cat', 'dog'], overrides=text if isinstance(text, dict) else {'cat': text}))),
-    ('prompt_from_classes', prompt_from_classes, lambda text: check_prompt(prompt_from_classes(text))),
-    ('prompt_from_classes, list', prompt_from_classes, lambda text: check_prompt(prompt_from_classes([text, 'cat']))),
-    ('prompt_from_caption', prompt_from_caption, lambda text: check_prompt(prompt_from_caption(text, -1))),
-    ('prompt_from_caption, names', prompt_from_caption,
-     lambda text: check_prompt(prompt_from_caption('a cat', [[[0, 5]]], names=text))),
-    ('question_prompt', question_prompt, lambda text: check_prompt(question_prompt(text, '[MASK]'))),
-    ('Prompt', Prompt, lambda text: check_prompt(Prompt(text, (Phrase('a', ((0, 1),)),), False))),
-    ('Phrase', Phrase, lambda text: check_prompt(Prompt('a cat', (Phrase(text, ((0, 1),)),), False))),
-    ('find_noun_phrases', find_noun_phrases, _noun_phrases),
-    ('PromptTokenizer', PromptTokenizer.__call__, lambda text: tokenizers()[0](text)),
-    ('tokens of a caption', prompt_from_caption, _tokens),
-    ('PromptTokenizer.count_tokens', PromptTokenizer.count_tokens, _count),
-    ('chunk_prompt', chunk_prompt, _chunks),
-    ('BuildPrompt', BuildPrompt, _training),
-))
+_TEXT_MAKERS = tuple(
+    partial(_text_case, entry, subject, use)
+    for entry, subject, use in (
+        ('parse_prompt', parse_prompt, lambda text: check_prompt(parse_prompt(text))),
+        ('parse_prompt, entities', parse_prompt, lambda text: check_prompt(parse_prompt(text, custom_entities=True))),
+        (
+            'parse_prompt, overrides',
+            parse_prompt,
+            lambda text: check_prompt(
+                parse_prompt(['cat', 'dog'], overrides=text if isinstance(text, dict) else {'cat': text})
+            ),
+        ),
+        ('prompt_from_classes', prompt_from_classes, lambda text: check_prompt(prompt_from_classes(text))),
+        (
+            'prompt_from_classes, list',
+            prompt_from_classes,
+            lambda text: check_prompt(prompt_from_classes([text, 'cat'])),
+        ),
+        ('prompt_from_caption', prompt_from_caption, lambda text: check_prompt(prompt_from_caption(text, -1))),
+        (
+            'prompt_from_caption, names',
+            prompt_from_caption,
+            lambda text: check_prompt(prompt_from_caption('a cat', [[[0, 5]]], names=text)),
+        ),
+        ('question_prompt', question_prompt, lambda text: check_prompt(question_prompt(text, '[MASK]'))),
+        ('Prompt', Prompt, lambda text: check_prompt(Prompt(text, (Phrase('a', ((0, 1),)),), False))),
+        ('Phrase', Phrase, lambda text: check_prompt(Prompt('a cat', (Phrase(text, ((0, 1),)),), False))),
+        ('find_noun_phrases', find_noun_phrases, _noun_phrases),
+        ('PromptTokenizer', PromptTokenizer.__call__, lambda text: tokenizers()[0](text)),
+        ('tokens of a caption', prompt_from_caption, _tokens),
+        ('PromptTokenizer.count_tokens', PromptTokenizer.count_tokens, _count),
+        ('chunk_prompt', chunk_prompt, _chunks),
+        ('BuildPrompt', BuildPrompt, _training),
+    )
+)
 
 
 def check_boxes(found: Any) -> None:
@@ -213,7 +337,9 @@ def _grounded(text: Any) -> None:
 
 
 def _grounded_phrases(text: Any) -> None:
-    check_boxes(tiny_inferencer('glipv2-nano').ground(IMAGE, 'a cat and a cat', phrases=text, threshold=0.0, max_boxes=5))
+    check_boxes(
+        tiny_inferencer('glipv2-nano').ground(IMAGE, 'a cat and a cat', phrases=text, threshold=0.0, max_boxes=5)
+    )
 
 
 def _asked(text: Any) -> None:
@@ -231,15 +357,18 @@ def _by_mmdet(text: Any, custom_entities: Any = False) -> None:
         raise InvalidResult('boxes or names')
 
 
-_MODEL_MAKERS = tuple(partial(_text_case, entry, subject, use) for entry, subject, use in (
-    ('GLIPv2Inferencer.detect', GLIPv2Inferencer.detect, _detected),
-    ('GLIPv2Inferencer.segment', GLIPv2Inferencer.segment, _segmented),
-    ('GLIPv2Inferencer.ground', GLIPv2Inferencer.ground, _grounded),
-    ('GLIPv2Inferencer.ground, phrases', GLIPv2Inferencer.ground, _grounded_phrases),
-    ('GLIPv2Inferencer.ask', GLIPv2Inferencer.ask, _asked),
-    ('inference_detector', GLIPv2.inference_prompt, _by_mmdet),
-    ('inference_detector, entities', GLIPv2.inference_prompt, partial(_by_mmdet, custom_entities=True)),
-))
+_MODEL_MAKERS = tuple(
+    partial(_text_case, entry, subject, use)
+    for entry, subject, use in (
+        ('GLIPv2Inferencer.detect', GLIPv2Inferencer.detect, _detected),
+        ('GLIPv2Inferencer.segment', GLIPv2Inferencer.segment, _segmented),
+        ('GLIPv2Inferencer.ground', GLIPv2Inferencer.ground, _grounded),
+        ('GLIPv2Inferencer.ground, phrases', GLIPv2Inferencer.ground, _grounded_phrases),
+        ('GLIPv2Inferencer.ask', GLIPv2Inferencer.ask, _asked),
+        ('inference_detector', GLIPv2.inference_prompt, _by_mmdet),
+        ('inference_detector, entities', GLIPv2.inference_prompt, partial(_by_mmdet, custom_entities=True)),
+    )
+)
 
 
 def _shown(text: Any) -> str:

@@ -36,8 +36,8 @@ from glipv2_mmdet.text import AnswerVocabularyError, PromptError
 
 #: Errors of the package by the names docstrings use.
 OWN_ERRORS = {error.__name__: error for error in (
-    AnswerVocabularyError, CaptionFileError, EntitiesError, FetchError, ImageInputError, MaskError, MissingHeadError, ODVGError,
-    OwnDataError, PromptError, ReferringError, TooManyFailures, TunedPromptError, VQAError)}
+    AnswerVocabularyError, CaptionFileError, EntitiesError, FetchError, ImageInputError, MaskError, MissingHeadError,
+    ODVGError, OwnDataError, PromptError, ReferringError, TooManyFailures, TunedPromptError, VQAError)}
 SECONDS = 8.0
 MEGABYTES = 1500
 LEAST_WORDS = 4

@@ -85,7 +85,8 @@ def field_of(row: Any, name: str, path: str | Path) -> int | str:
     """
     key = row.get(name) if isinstance(row, dict) else None
     if not isinstance(key, (int, str)) or (isinstance(key, int) and key.bit_length() > _MOST_BITS):
-        raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it the '
+        raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it '
+                         f'the '
                          'annotation file this tool expects?')
     return key
 

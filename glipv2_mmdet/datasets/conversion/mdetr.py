@@ -15,7 +15,6 @@ from typing import Any
 from ..record_checks import reading
 from .json_stream import GroupedRows, field_of, iterate_array
 
-
 _FIELDS = 'Expected the fields of MDETR: id, file_name, height, width, caption; image_id, bbox, tokens_positive.'
 
 
@@ -42,7 +41,8 @@ def mdetr_records(
     rows = ((field_of(box, 'image_id', ann_file), box) for box in iterate_array(ann_file, 'annotations'))
     with GroupedRows(rows, scratch_folder) as boxes:
         for image in iterate_array(ann_file, 'images'):
-            place = f'{ann_file}: row {image.get("id") if isinstance(image, dict) else str(image)[:60]} or one of its boxes'
+            row = image.get('id') if isinstance(image, dict) else str(image)[:60]
+            place = f'{ann_file}: row {row} or one of its boxes'
             try:
                 with reading(place, ValueError, _FIELDS):
                     record = image['id'], _record(image, boxes[image['id']], image_folders)

@@ -13,7 +13,8 @@ from pathlib import Path
 from ..record_checks import reading, require_boxes, require_size
 from .json_stream import GroupedRows, field_of, iterate_array
 
-_LAYOUT = ('Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with url, height '
+_LAYOUT = ('Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with '
+           'url, height '
            'and width. Download both again.')
 
 
@@ -59,7 +60,8 @@ def visual_genome_records(objects_file: str | Path, image_file: str | Path, name
                                  'files of the same version of Visual Genome.')
             with reading(f'{objects_file}: image {key}', ValueError, _LAYOUT):
                 record = _record(entry, found[0], labels)
-                require_boxes([thing['bbox'] for thing in record['detection']['instances']], f'{objects_file}: image {key}',
+                require_boxes([thing['bbox'] for thing in record['detection']['instances']], f'{objects_file}: image '
+                                                                                             f'{key}',
                               ValueError)
                 require_size(record['height'], record['width'], f'{image_file}: image {key}', ValueError)
             yield record
