@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from glipv2_mmdet.datasets.conversion import atomic_write, choose_images
+from glipv2_mmdet.datasets.conversion import choose_images
+from glipv2_mmdet.files import atomic_write
 from glipv2_mmdet.datasets.vqa_records import read_entries
 
 
