@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from glipv2_mmdet.engine.stopped_step import StepBatch, StoppedStep
+from glipv2_mmdet.models import MLMHead
 
 
 @dataclass
@@ -70,9 +70,8 @@ def replay(step: StoppedStep, model_settings: Mapping[str, Any] | None = None, d
         RuntimeError: with ``detect_anomaly``, a gradient is NaN.
     """
     model = _build(step, model_settings).to(device).train()
-    MessageHub.get_current_instance().update_info('replayed_rank', step.rank)
     with torch.autograd.set_detect_anomaly(detect_anomaly):
-        return [_replay(model, batch, device) for batch in step.batches]
+        return [_replay(model, batch, step.rank, device) for batch in step.batches]
 
 
 def _build(step: StoppedStep, settings: Mapping[str, Any] | None) -> nn.Module:
@@ -99,12 +98,14 @@ def _check_types(settings: Any) -> None:
             _check_types(value)
 
 
-def _replay(model: nn.Module, batch: StepBatch, device: str) -> Replay:
+def _replay(model: nn.Module, batch: StepBatch, rank: int, device: str) -> Replay:
     found = Replay(batch.iteration, dict(batch.losses))
     found.bad_weights = [name for name, value in model.state_dict().items() if not _is_finite(value)]
     found.largest_weight = max(((name, float(value.detach().abs().max())) for name, value in model.named_parameters()
                                 if value.numel()), key=lambda item: item[1], default=found.largest_weight)
-    MessageHub.get_current_instance().update_info('iter', batch.iteration)
+    for module in model.modules():
+        if isinstance(module, MLMHead):
+            module.repeat(batch.iteration, rank)
     batch.random.restore()
     autocast = nullcontext() if batch.autocast is None else torch.autocast(
         torch.device(device).type, dtype=getattr(torch, batch.autocast))
