@@ -9,6 +9,7 @@ weights, averaged weights, optimizer state and schedules of the uninterrupted on
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -41,11 +42,11 @@ def main() -> int:
     parser.add_argument('--kills', type=int, default=20, help='kills at random moments of training')
     parser.add_argument('--seed', type=int, default=0, help='of the moments, places and bits')
     parser.add_argument('--jobs', type=int, default=2, help='faults at a time')
-    parser.add_argument('--only', default='', help='kinds whose name contains this')
+    parser.add_argument('--only', default='', help='kinds whose name has this pattern')
     parser.add_argument('--keep', metavar='FOLDER', help='keep runs and logs here')
     args = parser.parse_args()
     folder = Path(args.keep or tempfile.mkdtemp(prefix='faults_'))
-    faults = [fault for fault in all_faults(args.kills) if args.only in fault.kind]
+    faults = [fault for fault in all_faults(args.kills) if re.search(args.only, fault.kind)]
     started = time.monotonic()
     bench = Bench(folder, TinyRun())
     with ThreadPoolExecutor(args.jobs) as pool:

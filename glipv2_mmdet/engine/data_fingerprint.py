@@ -11,6 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from ..datasets.line_offsets import LineReader
 
 #: Larger files are judged by their size and this many blocks, evenly spaced from the first byte to the last.
@@ -57,7 +59,7 @@ def _leaves(dataset: Any) -> Iterator[Any]:
     if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
             yield from _leaves(part)
-    elif hasattr(dataset, 'dataset'):
+    elif isinstance(getattr(dataset, 'dataset', None), Dataset):
         yield from _leaves(dataset.dataset)
     else:
         yield dataset
