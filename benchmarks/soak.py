@@ -30,7 +30,7 @@ from benchmarks.report import write_json  # noqa: E402
 
 #: Name -> program with its options. In the order in which a mistake is cheapest to find.
 CAMPAIGNS = {
-    'numbers': ('numbers.py',),
+    'numbers': ('extreme_numbers.py',),
     'inputs': ('inputs.py',),
     'load': ('load.py',),
     'faults': ('faults.py',),

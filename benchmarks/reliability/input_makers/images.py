@@ -27,7 +27,7 @@ from glipv2_mmdet import GLIPv2Inferencer
 from glipv2_mmdet.datasets import ReplaceFailedSamples
 from glipv2_mmdet.models import GLIPv2
 
-#: Of mmcv and OpenCV, where mmdet reads the file: docs/reliability.md lists them.
+#: Of mmcv and OpenCV, where mmdet reads the file: docs/bad_input.md lists them.
 OF_MMDET = (AssertionError, OSError, cv2.error)
 MODES = (
     '1',

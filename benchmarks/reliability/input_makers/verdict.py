@@ -63,7 +63,7 @@ class Case:
         call: does it; raises :class:`InvalidResult` when what comes back is wrong.
         subject: the function or class whose docstring says what may be raised.
         mentions: what the text of an error has to name; of each group at least one.
-        others: errors that code of mmdet, mmcv or mmengine raises in this call, as docs/reliability.md lists them.
+        others: errors that code of mmdet, mmcv or mmengine raises in this call, as docs/bad_input.md lists them.
     """
     kind: str
     entry: str
