@@ -11,8 +11,8 @@ from tests.test_models.nano import build_detector
 
 
 def test_the_nearest_known_key_is_named():
-    with pytest.raises(ValueError, match=r'^test_cfg has no setting "score_th"\. Did you mean "score_thr"\? Known are nms, '
-                                         r'score_thr\.$'):
+    with pytest.raises(ValueError, match=(r'^test_cfg has no setting "score_th"\. Did you mean "score_thr"\? '
+                                          r'Known are nms, score_thr\.$')):
         check_keys({'nms': 1, 'score_th': 0.1}, ('score_thr', 'nms'), 'test_cfg')
     check_keys({'nms': 1}, ('score_thr', 'nms'), 'test_cfg')
     with pytest.raises(ValueError, match='Expected a dict'):

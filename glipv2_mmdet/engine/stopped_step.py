@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glipv2_mmdet.files import atomic_write
 from glipv2_mmdet.engine.plain_data import from_plain, to_plain
+from glipv2_mmdet.files import atomic_write
 
 FORMAT = 'glipv2_mmdet stopped step 1'
 

@@ -300,7 +300,8 @@ def test_an_image_whose_side_would_vanish_is_refused(nano, shape):
         nano('glipv2-nano').detect(np.zeros(shape, dtype=np.uint8), PROMPT)
 
 
-@pytest.mark.parametrize('ask, given', [('ground', 5), ('ground', [5]), ('ground', b'a cat'), ('ask', None), ('ask', {'a': 1})])
+@pytest.mark.parametrize('ask, given', [
+    ('ground', 5), ('ground', [5]), ('ground', b'a cat'), ('ask', None), ('ask', {'a': 1})])
 def test_something_else_than_a_text_is_named(nano, scenes, ask, given):
     model = nano('glipv2-nano-vqa' if ask == 'ask' else 'glipv2-nano')
     with pytest.raises(PromptError, match='Expected a'):

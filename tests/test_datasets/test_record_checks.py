@@ -45,19 +45,21 @@ def test_json_of_windows_is_read(tmp_path, encoding):
 @pytest.mark.parametrize('wrong', [
     lambda: {}['caption'], lambda: None['a'], lambda: [].a, lambda: [][0], lambda: int('x'), lambda: float(10**400)])
 def test_what_a_wrong_record_raises_becomes_the_readers_error(wrong):
-    with pytest.raises(BrokenError, match=r'file, row 3: .*Repair it'), reading('file, row 3', BrokenError, 'Repair it.'):
-        wrong()
+    with pytest.raises(BrokenError, match=r'file, row 3: .*Repair it'):
+        with reading('file, row 3', BrokenError, 'Repair it.'):
+            wrong()
 
 
 def test_errors_of_the_package_stay_as_they_are():
-    with pytest.raises(BrokenError, match='^mine$'), reading('file', ValueError, 'Repair it.'):
+    with pytest.raises(BrokenError, match=r'^mine$'), reading('file', ValueError, 'Repair it.'):
         raise BrokenError('mine')
 
 
 def test_numbers_boxes_sizes_and_spans():
     assert is_number(3) and is_number(2.5, least=2) and not any(
         map(is_number, (True, None, '1', math.nan, math.inf, 10**400)))
-    assert is_box([0, 1, 2.5, 3]) and not any(map(is_box, ([0, 1, 2], [0, 1, 2, math.nan], '0123', None, [0, 1, 2, [3]])))
+    assert is_box([0, 1, 2.5, 3])
+    assert not any(map(is_box, ([0, 1, 2], [0, 1, 2, math.nan], '0123', None, [0, 1, 2, [3]])))
     assert is_size(1) and is_size(2.0) and not any(map(is_size, (0, 1.5, '1', math.nan, True)))
     assert is_span([0, 5], 5) and not any(is_span(span, 5) for span in ([0, 6], [3, 3], [0, 2.0], [True, 2], 'ab', [0]))
 

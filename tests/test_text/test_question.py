@@ -60,5 +60,5 @@ def test_unknown_characters_and_long_questions_still_make_a_prompt(caplog):
 
 @pytest.mark.parametrize('spans', [5, [5], [[5]], [[[0]]], [[['a', 'b']]], [[[0.0, 5.0]]]])
 def test_spans_that_are_none_are_named(spans):
-    with pytest.raises(PromptError, match='tokens_positive is .*Expected a list of'):
+    with pytest.raises(PromptError, match=r'tokens_positive is .*Expected a list of'):
         question_prompt('is the cat wet?', 'answer', spans)
