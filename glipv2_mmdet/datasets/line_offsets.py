@@ -32,10 +32,10 @@ class LineReader:
     def __init__(self, path: str | Path, index_folder: str | Path | None = None) -> None:
         self.path = Path(path)
         self._index = Path(index_folder or self.path.parent) / f'{self.path.name}.offsets.npy'
-        size = self.path.stat().st_size
-        if not size:
+        file = self.path.stat()
+        if not file.st_size:
             raise ValueError(f'{path}: the file is empty; expected one record per line. Check the download.')
-        if not self._index.is_file() or _last_offset(self._index) != size:
+        if not _fits(self._index, file):
             print_log(f'{path}: looking for the beginning of every line, once; kept in {self._index}.',
                       logger='current')
             _write_offsets(self.path, self._index)
@@ -60,6 +60,12 @@ class LineReader:
     def _open(self) -> None:
         self._file = open(self.path, 'rb')
         self._offsets = np.load(self._index, mmap_mode='r')
+
+
+def _fits(index: Path, file: os.stat_result) -> bool:
+    """Whether the offsets are of the file as it is: of its size, and not older, for lines may change within a size."""
+    return (index.is_file() and index.stat().st_mtime_ns >= file.st_mtime_ns
+            and _last_offset(index) == file.st_size)
 
 
 def _last_offset(index: Path) -> int | None:

@@ -1,5 +1,6 @@
 """Pairs read lazily: ODVG by offsets, WebDataset shards."""
 import json
+import os
 import pickle
 from itertools import islice
 
@@ -36,6 +37,15 @@ def test_lines_are_found_by_number_also_after_pickling_and_growing(tmp_path):
     assert pickle.loads(pickle.dumps(reader))[2] == b'three'
     path.write_bytes(b'one\n\nthree\r\nfour\nfive\n')  # the kept offsets are out of date
     assert LineReader(path)[4] == b'five' and len(LineReader(path)) == 5
+
+
+def test_offsets_of_an_edited_file_of_the_same_size_are_made_again(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'one\nthree\n')
+    index = LineReader(path)._index
+    path.write_bytes(b'three\none\n')
+    os.utime(index, ns=(path.stat().st_mtime_ns - 1,) * 2)  # however coarse the clock of the disk is
+    assert [LineReader(path)[k] for k in range(2)] == [b'three', b'one']
 
 
 def test_offsets_can_lie_elsewhere(tmp_path):
