@@ -10,14 +10,19 @@ What counts is whether anything grows after the start, so a busy machine does no
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -48,13 +53,15 @@ def main() -> int:
     subprocess.run([sys.executable, 'tools/make_shapes.py', '--out', str(data), *SCENES], cwd=ROOT, check=True,
                    stdout=subprocess.DEVNULL, env=environment())
     samples = watch(command(args, data), args.seconds)
+    (RUN / 'samples.json').write_text(json.dumps([asdict(sample) for sample in samples]) + '\n', encoding='utf-8')
     figures = judge(samples, args)
-    if args.plot:
-        draw(samples, args.plot, args.steps)
     rows = [(f'{sample.seconds:.0f}', f'{sample.memory_mb:.1f}', sample.open_files, sample.children, sample.threads)
             for sample in samples[::max(1, len(samples) // 20)]]
     publish(figures, markdown_table(('seconds', 'memory, MiB', 'open files', 'child processes', 'threads'), rows),
             args.json)
+    # last: what was measured is there whatever happens to the picture
+    if args.plot:
+        draw(samples, args.plot, args.steps)
     return int(bool(figures['long_run_failures']))
 
 
@@ -114,8 +121,6 @@ def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, ob
 
 def draw(samples: Sequence[Holdings], file: Path, steps: int) -> None:
     """Three curves over time."""
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
     minutes = [sample.seconds / 60 for sample in samples]
     curves = (('memory, MiB', [sample.memory_mb for sample in samples]),
               ('open files', [sample.open_files for sample in samples]),

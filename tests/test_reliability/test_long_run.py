@@ -23,7 +23,7 @@ from benchmarks.reliability.process_family import Holdings, Sampler, drift, fami
 from glipv2_mmdet.apis.model_names import config_of
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
-STEPS, LOOK_AT = 36, (12, 24, 36)
+STEPS, LOOK_AT = 24, (8, 16, 24)
 
 
 @HOOKS.register_module()
@@ -49,8 +49,8 @@ def test_a_step_leaves_no_tensor_object_file_or_thread(shapes_dir, tmp_path):
     config = Config.fromfile(config_of('glipv2-nano'))
     config.merge_from_dict({
         'model.backbone.depths': (1, 1, 1, 1), 'work_dir': str(tmp_path), 'train_cfg.max_iters': STEPS,
-        'train_cfg.val_interval': STEPS + 1, 'default_hooks.checkpoint.interval': 12,
-        'default_hooks.logger.interval': 6, 'train_dataloader.batch_size': 1, 'train_dataloader.num_workers': 0,
+        'train_cfg.val_interval': STEPS + 1, 'default_hooks.checkpoint.interval': 8,
+        'default_hooks.logger.interval': 4, 'train_dataloader.batch_size': 1, 'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False, 'train_dataloader.dataset.data_root': f'{shapes_dir}/',
         'train_dataloader.dataset.pipeline.3.scale': (64, 64), 'log_level': 'WARNING'})
     config.experiment_name = 'inventory'
