@@ -4,13 +4,14 @@
 VENV_PYTHON := .venv/bin/python
 PYTHON ?=
 
-.PHONY: help env quickstart test test-fast lint docs clean
+.PHONY: help env quickstart test test-fast soak lint docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make quickstart   environment, data, training, evaluation and pictures (at most 20 minutes on 2 cores)'
 	@echo 'make test         lint, then every test (at most 12 minutes on 2 cores)'
 	@echo 'make test-fast    the quick tests only (at most 2 minutes)'
+	@echo 'make soak         the reliability campaign: faults, bad inputs, load, a long run (about an hour)'
 	@echo 'make lint         ruff'
 	@echo 'make docs         the documentation site, in site/'
 	@echo 'make env          only the environment, in .venv'
@@ -28,6 +29,9 @@ test: lint
 
 test-fast: env
 	$(VENV_PYTHON) -m pytest -m 'not slow and not distributed and not parity'
+
+soak: env
+	$(VENV_PYTHON) benchmarks/soak.py --json benchmarks/results/reliability.json
 
 lint: env
 	$(VENV_PYTHON) -m ruff check .

@@ -23,9 +23,9 @@ from mmengine.runner import Runner
 
 from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.compat.cpu_distributed import leave_group, start_cpu_group, use_cpu_where_no_gpu
-from glipv2_mmdet.datasets.conversion.odvg_writer import atomic_write
 from glipv2_mmdet.datasets.odinw import ODinWSet, coco_settings, odinw_sets, prepared_annotations
 from glipv2_mmdet.evaluation.odinw_report import ODinWReport, ODinWResult, read_results
+from glipv2_mmdet.files import atomic_write
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -23,6 +23,7 @@ from glipv2_mmdet.compat.cpu_distributed import (
     use_cpu_where_no_gpu,
     use_single_precision_where_no_gpu,
 )
+from glipv2_mmdet.engine.ended_runs import explain_end
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -77,7 +78,8 @@ def main() -> None:
         start_cpu_group(cfg)
     setup_cache_size_limit_of_dynamo()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with explain_end(runner.work_dir):
+        runner.train()
     del runner
     leave_group()
 

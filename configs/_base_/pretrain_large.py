@@ -10,6 +10,6 @@ train_dataloader = dict(
     batch_size=1,
     dataset=dict(dataset=dict(datasets=[*detection, *goldg, _base_.sources.cc15m_sbu])))
 
-default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10000, max_keep_ckpts=3))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=10000, max_keep_ckpts=3))
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -6,8 +6,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='MetricsLoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    non_finite=dict(type='StopOnNonFiniteHook'),
     visualization=dict(type='DetVisualizationHook'))
 
 # tools/train.py and tools/test.py replace nccl by gloo where no GPU is visible

@@ -13,4 +13,4 @@ model = dict(
 
 max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=10))

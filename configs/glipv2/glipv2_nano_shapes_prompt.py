@@ -25,4 +25,4 @@ train_dataloader = dict(
 
 max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=10))

@@ -13,5 +13,4 @@ model = dict(
 
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 auto_scale_lr = dict(base_batch_size=16, enable=False)

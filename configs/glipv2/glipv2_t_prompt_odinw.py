@@ -13,4 +13,3 @@ model = dict(
     # words that stand for a class go here, as overrides={'package': {'prefix': 'there is a '}}
     prompt_tuning=dict(type='PromptTuning', classes=('raccoon', )),
     init_cfg=dict(type='Pretrained', checkpoint='checkpoints/glipv2_t.pth'))
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

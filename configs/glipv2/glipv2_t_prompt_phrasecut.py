@@ -19,5 +19,4 @@ custom_hooks = [
     dict(type='PromptCheckpointHook', monitor=monitor),
     dict(type='EarlyStoppingHook', monitor=monitor, rule='greater', min_delta=0.0005, patience=4),
 ]
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 auto_scale_lr = dict(base_batch_size=16, enable=False)

@@ -138,7 +138,10 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _check_address(url: str, checks: Sequence[AddressCheck]) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise FetchError(f'{url}: expected an address that begins with http:// or https:// ({error}).') from error
     if parts.scheme.lower() not in _SCHEMES or not parts.hostname:
         raise FetchError(f'{url}: expected an address that begins with http:// or https://.')
     for check in checks:

@@ -98,7 +98,7 @@ def finetune(settings: FinetuneSettings, data: OwnData, before: Mapping[str, flo
     if not resume:
         shutil.rmtree(run_dir, ignore_errors=True)
     config = training_config(settings, data)
-    config.resume = resume and (run_dir / 'last_checkpoint').is_file()
+    config.resume = resume
     use_single_precision_where_no_gpu(config)
     start = time.perf_counter()
     runner = Runner.from_cfg(config)
@@ -176,13 +176,19 @@ def _keep_best(settings: FinetuneSettings, data: OwnData, run_dir: Path) -> Path
         file = run_dir / PROMPT_FILE
         TunedPrompt.load(file)
     else:
-        best = next(run_dir.glob(f'best_{MONITOR.replace("/", "_")}_*.pth'))
+        # a run that was killed between saving one and removing the one before has two
+        *earlier, best = sorted(run_dir.glob(f'best_{MONITOR.replace("/", "_")}_*.pth'), key=_time_written)
         file = run_dir / WEIGHTS_FILE
         save_checkpoint(file, state_dict_of(read_checkpoint(best)), dict(dataset_meta=dict(classes=data.classes)))
-        best.unlink()
+        for checkpoint in [*earlier, best]:
+            checkpoint.unlink()
     for checkpoint in [*run_dir.glob('iter_*.pth'), run_dir / 'last_checkpoint']:
         checkpoint.unlink(missing_ok=True)
     return file
+
+
+def _time_written(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _draw_pictures(model: nn.Module, config: Config, folder: Path, number: int, classes: Sequence[str]) -> None:

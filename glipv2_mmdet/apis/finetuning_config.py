@@ -136,7 +136,7 @@ def training_config(settings: FinetuneSettings, data: OwnData) -> Config:
             0, dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=max(1, steps // 10)))
     config.custom_hooks = [dict(type='EarlyStoppingHook', monitor=MONITOR, rule='greater', min_delta=0.0005,
                                 patience=max(3, 2 * patience))]
-    checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=interval, max_keep_ckpts=1)
+    checkpoint = dict(type='DurableCheckpointHook', by_epoch=False, interval=interval, max_keep_ckpts=2)
     if settings.mode == 'prompt':
         config.custom_hooks.append(dict(type='PromptCheckpointHook', monitor=MONITOR))
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -25,6 +26,11 @@ IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.we
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 _EXPECTED = ('Expected an image file, folder, pattern, video or address, an RGB array (H, W, 3) of uint8, a PIL image, '
              'or a list of these.')
+
+
+#: What decoders raise.
+_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, EOFError, ValueError, SyntaxError, TypeError,
+           struct.error, AttributeError, IndexError)
 
 
 class ImageInputError(ValueError):
@@ -68,7 +74,7 @@ class Decoder:
         try:
             # bgr as the pipeline has it: cv2 turns channels in place and fails where there is no picture
             bgr = mmcv.imfrombytes(content, self.color_type, backend=self.imdecode_backend)
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, cv2.error) as error:
+        except (*_BROKEN, cv2.error) as error:
             raise ImageInputError(f'"{source}" cannot be read as an image: {error}') from error
         if bgr is None:
             raise ImageInputError(f'"{source}" cannot be read as an image: it is broken, or of another format.')
@@ -125,8 +131,12 @@ class ImageInputs:
         if isinstance(item, np.ndarray):
             return InputImage(_as_rgb(item, 'array'), 'array')
         if isinstance(item, Image.Image):
-            source = getattr(item, 'filename', '') or 'image'
-            return InputImage(np.asarray(ImageOps.exif_transpose(item).convert('RGB')), str(source))
+            source = str(getattr(item, 'filename', '') or 'image')
+            try:  # Pillow decodes when it is asked for pixels
+                rgb = np.asarray(ImageOps.exif_transpose(item).convert('RGB'))
+            except _BROKEN as error:
+                raise ImageInputError(f'"{source}" cannot be read as an image: {error}') from error
+            return InputImage(_as_rgb(rgb, source), source)
         if is_url(item):
             return self.decoder(fetch(item), item)
         return self.decoder(Path(item).read_bytes(), str(item))
@@ -165,7 +175,12 @@ def _expand(item: Any) -> Sequence[Any]:
     if not isinstance(item, (str, PathLike)):
         raise ImageInputError(f'An image was given as {type(item).__name__} ({str(item)[:60]!r}). {_EXPECTED}')
     path = Path(item)
-    if path.is_dir():
+    try:
+        is_dir = path.is_dir()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise FileNotFoundError(f'There is no image "{str(item)[:60]}" ({error.__class__.__name__}). '
+                                f'{_EXPECTED}') from error
+    if is_dir:
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         if not found:
             raise ImageInputError(f'Folder "{path}" has no images ({", ".join(IMAGE_SUFFIXES)}). For those of its '

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from os import PathLike
 from typing import Any, TypeVar
 
+import cv2
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from ..models import GLIPv2
 from ..models.detectors.tuned_prompts import tuning_of
 from ..text import PromptError
+from ..text.prompt import shorten
 from .call_settings import view_with_settings
 from .images import Decoder, ImageInputError, ImageInputs, InputImage
 from .model_loading import load_model
@@ -100,7 +102,9 @@ class GLIPv2Inferencer:
 
         Raises:
             PromptError: the prompt names nothing.
-            ImageInputError: something that is no image.
+            ImageInputError: something that is no image, or one that is too narrow.
+            FileNotFoundError: there is no such file, or none that fits the pattern.
+            FetchError: an address that gives no image.
             MissingHeadError: the model cannot find boxes.
             ValueError: a setting out of range.
         """
@@ -159,7 +163,7 @@ class GLIPv2Inferencer:
         if isinstance(captions, str):
             queries = caption_query(captions, phrases)
         else:
-            captions = list(captions)
+            captions = _texts(captions, 'sentence')
             queries = [caption_query(*pair) for pair in zip(captions, _per_caption(phrases, captions), strict=True)]
         make = partial(detections_of, threshold=threshold, kind=Grounding)
         return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
@@ -188,7 +192,8 @@ class GLIPv2Inferencer:
             raise _missing('vqa_head', 'answers', ('-vqa',))
         token = self.model.language_model.tokenizer.answer_token if head.grounded else None
         make_query = partial(question_query, answer_token=token)
-        queries = make_query(questions) if isinstance(questions, str) else list(map(make_query, questions))
+        queries = make_query(questions) if isinstance(questions, str) else [
+            *map(make_query, _texts(questions, 'question'))]
         view = view_with_settings(
             self.model, without=('mask_head',), num_answers=num_answers, max_per_img=max_boxes,
             score_thr=self._phrase_threshold(threshold))
@@ -271,9 +276,15 @@ class GLIPv2Inferencer:
         """What the data loader would hand to the model for this image."""
         bgr = image.rgb[..., ::-1].copy()  # the order of mmcv's loading
         shape = bgr.shape[:2]
-        packed = self._transforms(dict(
-            img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
-            width=shape[1], instances=[]))
+        try:
+            packed = self._transforms(dict(
+                img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
+                width=shape[1], instances=[]))
+        except (cv2.error, ValueError, ZeroDivisionError) as error:
+            raise ImageInputError(
+                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: '
+                f'its '
+                'shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
 
@@ -328,9 +339,21 @@ def _pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[t
     return zip(inputs, queries, strict=True), len(queries)
 
 
+def _texts(given: Any, what: str) -> list[Any]:
+    """The entries of a list of sentences or questions; each is judged where it is read."""
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+        raise PromptError(f'What was asked is {shorten(repr(given))} ({type(given).__name__}). Expected a {what}, or a '
+                          'list of them, one per image.')
+    return list(given)
+
+
 def _per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
-    if phrases is None or phrases == -1:
+    if phrases is None or (isinstance(phrases, int) and phrases == -1):
         return [phrases] * len(captions)
+    if not isinstance(phrases, Sequence) or isinstance(phrases, str):
+        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of '
+                          f'phrases '
+                          'per sentence.')
     if len(phrases) != len(captions):
         raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '
                           'per sentence.')

@@ -21,9 +21,9 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from torch import nn
 
-from ..datasets.conversion.odvg_writer import atomic_write
 from ..datasets.image_text_stream import import_webdataset, write_pair
 from ..datasets.odvg_records import Place, parse_line
+from ..files import atomic_write
 from ..models.checked_nms import checked_nms
 from ..text import find_noun_phrases
 

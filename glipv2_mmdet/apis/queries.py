@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..text import Prompt, PromptError, parse_prompt, question_prompt
+from ..text.prompt import shorten
 
 #: As in mmdet: phrases of a sentence as lists of half-open character ranges, or -1 for the sentence as a whole.
 Spans = list[list[list[int]]] | int | None
@@ -56,18 +57,24 @@ def caption_query(caption: str, phrases: Sequence[str] | Spans = None) -> Query:
         phrases: words of it, or :data:`Spans`; None for its noun phrases.
 
     Raises:
-        PromptError: the sentence has no words, or a phrase is not in it.
+        PromptError: the sentence has no words, a phrase is not in it, or something else than phrases was given.
     """
     spans = phrases
-    if phrases is not None and phrases != -1:
-        if isinstance(phrases, str) or not all(isinstance(phrase, str) for phrase in phrases):
-            spans = None if isinstance(phrases, str) else list(phrases)
-            if spans is None:
-                raise PromptError(f'phrases is the text "{phrases[:60]}". Expected a list of phrases: ["{phrases}"].')
-        else:
-            spans = _find_phrases(caption, phrases)
-    parse_caption = parse_prompt(caption, tokens_positive=spans)
-    return Query(parse_caption, caption, spans)
+    if not isinstance(caption, str):
+        raise PromptError(f'The sentence is {shorten(repr(caption))} ({type(caption).__name__}). Expected a text; '
+                          f'class '
+                          'names go to detect().')
+    if phrases is not None and not (isinstance(phrases, int) and phrases == -1):
+        if isinstance(phrases, str) or not isinstance(phrases, Sequence):
+            raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected a list of '
+                              f'words '
+                              'of the sentence, such as ["a dog", "the ball"], of their character ranges, or -1.')
+        is_text = [isinstance(phrase, str) for phrase in phrases]
+        if any(is_text) and not all(is_text):
+            raise PromptError(f'phrases is {shorten(repr(phrases))}, texts and something else. Expected texts, or '
+                              'character ranges of the sentence.')
+        spans = _find_phrases(caption, phrases) if any(is_text) else list(phrases)
+    return Query(parse_prompt(caption, tokens_positive=spans), caption, spans)
 
 
 def question_query(question: str, answer_token: str | None) -> Query:
@@ -82,11 +89,18 @@ def question_query(question: str, answer_token: str | None) -> Query:
 def _find_phrases(caption: str, phrases: Sequence[str]) -> list[list[list[int]]]:
     """The place of each phrase; one that occurs twice in the list is the first, then the second in the sentence."""
     spans: list[list[list[int]]] = []
+    used: set[tuple[int, int]] = set()
+    places_of: dict[str, list[tuple[int, int]]] = {}
     for phrase in phrases:
-        pattern = rf'(?<!\w){re.escape(phrase.strip())}(?!\w)'
-        places = [[*match.span()] for match in re.finditer(pattern, caption, re.IGNORECASE)] if phrase.strip() else []
+        words = phrase.strip()
+        if words not in places_of:
+            pattern = rf'(?<!\w){re.escape(words)}(?!\w)'
+            places_of[words] = [match.span() for match in re.finditer(pattern, caption, re.IGNORECASE) if words]
+        places = places_of[words]
         if not places:
             raise PromptError(f'The phrase "{phrase[:60]}" is not in the sentence "{caption[:60]}". Give words of the '
                               'sentence, or use detect() for a list of names.')
-        spans.append([next((place for place in places if [place] not in spans), places[0])])
+        place = next((place for place in places if place not in used), places[0])
+        used.add(place)
+        spans.append([[*place]])
     return spans

@@ -126,7 +126,11 @@ def _roi_align(x: Tensor, rois: Tensor, aligned_height: int, aligned_width: int,
     if pool_mode != 1:
         raise NotImplementedError(
             "RoIAlign with pool_mode='max' needs a compiled mmcv; with torchvision use pool_mode='avg'.")
-    return tv.roi_align(x, rois, (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned)
+    # torchvision's kernels have no bfloat16, which a backward pass in mixed precision arrives in; places in float16
+    # would be whole pixels from 2,048 on
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return tv.roi_align(x.to(wide), rois.to(wide), (aligned_height, aligned_width), spatial_scale, sampling_ratio,
+                        aligned).to(x.dtype)
 
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor,

@@ -16,6 +16,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 
 from .caption_files import CaptionedImage, CaptionFileError, read_caption_file
+from .record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()
@@ -36,6 +37,8 @@ class CocoCaption(BaseDetDataset):
         data_prefix: ``dict(img=folder)`` that the file's image names are relative to.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         CaptionFileError: another layout, a record without its fields, an unknown split, or images without file name.
     """
 
@@ -45,6 +48,7 @@ class CocoCaption(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """Samples in the order of the file; one log line says what was left out."""
+        check_dataset_settings(self)
         content = read_caption_file(self.ann_file, self.splits, self.backend_args)
         silent = sum(not image.captions for image in content.images)
         captions = sum(len(image.captions) for image in content.images)

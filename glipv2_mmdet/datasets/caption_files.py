@@ -6,14 +6,14 @@ references, so that both always mean the same captions by the same file.
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.fileio import get_text
+from ..text.prompt import shorten
+from .record_checks import read_json, reading, require_size
 
 FORMATS = (
     'Expected one of: Karpathy\'s {"images": [{"filepath", "filename", "cocoid", "split", "sentences": [{"raw"}]}]}; '
@@ -60,22 +60,33 @@ def read_caption_file(path: str, splits: Sequence[str] | None = None, backend_ar
         backend_args: as in mmengine.
 
     Raises:
-        CaptionFileError: not json, another layout, a record without its fields, an unknown split, no image, or an
-            annotation of an image that the file does not list.
+        FileNotFoundError: there is no such file.
+        CaptionFileError: not json, another layout, a record without its fields, an unknown split, no image, an image
+            twice, or an annotation of an image that the file does not list.
     """
-    try:
-        content = json.loads(get_text(path, backend_args=backend_args))
-    except json.JSONDecodeError as error:
-        raise CaptionFileError(f'{path}: not json ({error}). {FORMATS}. Download the file again.') from error
+    content = read_json(path, CaptionFileError, f'{FORMATS}. Download the file again.', backend_args)
     dropped: Counter[str] = Counter()
-    try:
+    with reading(path, CaptionFileError, f'{FORMATS}.'):
         images = _reader_of(content, path)(content, path, splits, dropped)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CaptionFileError(
-            f'{path}: a record does not have its fields ({type(error).__name__}: {error}). {FORMATS}.') from error
     if not images:
         raise CaptionFileError(f'{path}: no images. {FORMATS}. Check the path.')
+    _check_images(images, path, are_unique=isinstance(content, dict))
     return CaptionFile(tuple(images), dropped['empty'])
+
+
+def _check_images(images: Sequence[CaptionedImage], path: str, are_unique: bool) -> None:
+    for image in images:
+        place = f'{path}, image {image.image_id!r}'
+        if not isinstance(image.image_id, (int, str)) or not isinstance(image.file_name, (str, type(None))):
+            raise CaptionFileError(f'{place}: file name {shorten(repr(image.file_name))}. {FORMATS}.')
+        if image.size is not None:
+            require_size(*image.size, place, CaptionFileError)
+    # ids of BLIP's lists are names of files, of which two folders may have the same
+    twice = are_unique and [image for image, count in Counter(image.image_id for image in images).items() if count > 1]
+    if twice:
+        raise CaptionFileError(f'{path}: image {twice[0]!r} is there twice; expected one entry per image. Put its '
+                               f'captions '
+                               'together.')
 
 
 def _reader_of(content: Any, path: str) -> Any:

@@ -9,7 +9,6 @@ phrase are those whose spans contain the phrase's.
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 import re
 from collections import defaultdict
@@ -19,6 +18,12 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_text
 
+from ..text.prompt import shorten
+from .record_checks import check_dataset_settings, is_span, read_json, reading, require_boxes, require_size
+
+_EXPECTED = ('Expected "images" with id, file_name, height, width, caption and tokens_positive_eval, and "annotations" '
+             'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file '
+             'again.')
 _MENTION = re.compile(r'\[/EN#(?P<chain>\d+)/(?P<types>[^\s\]]+) (?P<words>[^\]]*)\]')
 
 
@@ -40,8 +45,10 @@ class Flickr30kEntities(BaseDetDataset):
         sentences_folder: ``Sentences`` of the Flickr30k Entities release, for the types of phrases.
 
     Raises:
-        EntitiesError: a row without the fields of an evaluation file, a phrase without a box, or a sentence file in
-            which a phrase is not found.
+        FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
+        EntitiesError: no json, a row without the fields of an evaluation file, a phrase without a box, or a sentence
+            file in which a phrase is not found.
     """
 
     def __init__(self, *args: Any, sentences_folder: str | None = None, **kwargs: Any) -> None:
@@ -50,35 +57,56 @@ class Flickr30kEntities(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per row."""
-        content = json.loads(get_text(self.ann_file, backend_args=self.backend_args))
-        boxes: dict[Any, list[dict]] = defaultdict(list)
-        for box in content['annotations']:
-            boxes[box['image_id']].append(box)
-        return [self._sample(row, boxes[row['id']]) for row in content['images']]
+        check_dataset_settings(self)
+        content = read_json(self.ann_file, EntitiesError, _EXPECTED, self.backend_args)
+        with reading(self.ann_file, EntitiesError, _EXPECTED):
+            boxes: dict[Any, list[dict]] = defaultdict(list)
+            for box in content['annotations']:
+                boxes[box['image_id']].append(box)
+            rows = [(row, boxes[row['id']]) for row in content['images']]
+        if not rows:
+            raise EntitiesError(f'{self.ann_file}: "images" is empty. {_EXPECTED}')
+        samples = []
+        for row, own in rows:
+            place = f'{self.ann_file}: row {row["id"]}'
+            with reading(place, EntitiesError, _EXPECTED):
+                samples.append(self._sample(row, own, place))
+        return samples
 
     def filter_data(self) -> list[dict]:
         """Keeps every sentence."""
         return self.data_list
 
-    def _sample(self, row: dict, boxes: list[dict]) -> dict:
-        place = f'{self.ann_file}: row {row.get("id")}'
+    def _sample(self, row: dict, boxes: list[dict], place: str) -> dict:
         missing = {'tokens_positive_eval', 'caption', 'file_name'} - set(row)
         if missing:
             raise EntitiesError(
                 f'{place} has no {sorted(missing)[0]!r} (keys {sorted(row)}); expected a row of '
                 'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.')
+        if not isinstance(row['caption'], str) or not any(map(str.isalnum, row['caption'])):
+            raise EntitiesError(f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the '
+                                f'file '
+                                'again.')
         instances = []
         for label, spans in enumerate(row['tokens_positive_eval']):
+            if not spans or not all(is_span(span, len(row['caption'])) for span in spans):
+                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, '
+                                    f'end], ...] '
+                                    f'in the {len(row["caption"])} characters of the caption. Download the file again.')
             own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
             if not own:
                 raise EntitiesError(
                     f'{place}: phrase {label} ({_words(row["caption"], spans)!r}) has no box; expected one at least: '
                     'only such phrases are evaluated. The boxes of this file are not complete.')
+            require_boxes([box['bbox'] for box in own], place, EntitiesError)
             for x, y, width, height in (box['bbox'] for box in own):
                 instances.append(dict(bbox=[x, y, x + width, y + height], bbox_label=label, ignore_flag=0))
+        # the files of Flickr30k write sizes as text
+        height, width = (int(size) if isinstance(size, str) else size for size in (row['height'], row['width']))
+        require_size(height, width, place, EntitiesError)
         sample = dict(
             img_id=row['id'], img_path=osp.join(self.data_prefix.get('img') or '', row['file_name']),
-            height=int(row['height']), width=int(row['width']), text=row['caption'], custom_entities=False,
+            height=int(height), width=int(width), text=row['caption'], custom_entities=False,
             tokens_positive=[[list(span) for span in spans] for spans in row['tokens_positive_eval']],
             instances=instances)
         if self.sentences_folder is not None:

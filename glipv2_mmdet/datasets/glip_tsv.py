@@ -40,6 +40,7 @@ class TSVPairs(LazyDataset):
         yaml_file: names the three files instead (keys ``img``, ``label``, ``linelist``), relative to its own folder.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: files named twice or not at all; a row number that is none; files of different length; on reading,
             rows of different keys or broken base64.
         ODVGError: on reading a label that cannot be used.
@@ -101,13 +102,13 @@ class TSVPairs(LazyDataset):
         place = Place(str(self.labels.path), row + 1)
         key, _, content = self.labels[row].partition(b'\t')
         record = parse_line(content, place)
-        return self._parse(_tsv_record(record, key.decode(), self.min_score, place), place), key
+        return self._parse(_tsv_record(record, _key(key, place), self.min_score, place), place), key
 
     def _image(self, row: int, key: bytes) -> bytes:
         columns = self.images[row].split(b'\t')
         if columns[0] != key:
-            raise ValueError(f'{self.images.path}:{row + 1}: key {columns[0].decode()!r}, the label has '
-                             f'{key.decode()!r}; expected the same. The two files do not belong together.')
+            raise ValueError(f'{self.images.path}:{row + 1}: key {_shown(columns[0])}, the label has '
+                             f'{_shown(key)}; expected the same. The two files do not belong together.')
         try:
             return base64.b64decode(columns[-1], validate=True)
         except binascii.Error as error:
@@ -119,7 +120,7 @@ def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
     """Absolute paths of images, labels and rows."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # among them UnicodeDecodeError
         raise ValueError(
             f'{path}: broken yaml ({error}). Expected the keys img and label, each with a file.') from error
     names = [content.get(key) if isinstance(content, dict) else None for key in ('img', 'label', 'linelist')]
@@ -134,13 +135,24 @@ def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
 def _read_rows(path: str, count: int) -> np.ndarray:
     try:
         rows = np.loadtxt(path, dtype=np.int64, ndmin=1)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f'{path}: {error}. Expected one row number per line.') from error
     if not rows.size or rows.ndim > 1 or rows.min() < 0 or rows.max() >= count:
         found = f'{rows.min()} to {rows.max()}' if rows.size else 'nothing'
         raise ValueError(f'{path}: row numbers are {found}; expected one per line, 0 to {count - 1}, as many as the '
                          'label file has. The files do not belong together.')
     return rows
+
+
+def _key(key: bytes, place: Place) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise place.error(f'key {key[:60]!s}', 'one in UTF-8', 'Delete the row, or make the file again.') from error
+
+
+def _shown(key: bytes) -> str:
+    return repr(key[:60].decode('utf-8', 'replace'))
 
 
 def _only_label(label: Any) -> Any:
@@ -162,7 +174,7 @@ def _tsv_record(label: Any, key: str, min_score: float, place: Place) -> dict:
                 regions.append({'bbox': kept, 'tokens_positive': spans})
         return {'filename': key, 'height': label['img_h'], 'width': label['img_w'], 'image_id': key,
                 'grounding': {'caption': label['caption'], 'regions': regions}}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise place.error(f'label {str(label)[:80]!r} ({error})',
                           'caption, tokens_positive, bboxes, img_h, img_w, with as many spans and scores as boxes',
                           'Delete the row, or make the file again.') from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os.path as osp
+import tarfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import get_worker_info
 
 from .lazy import LazyDataset
 from .line_offsets import LineReader
-from .odvg_records import Place, RecordParser, load_class_lists, parse_line
+from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
 
 
 @DATASETS.register_module()
@@ -34,6 +35,8 @@ class IndexedODVGDataset(LazyDataset):
         index_folder: see :class:`LineReader`.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty.
         ODVGError: on reading a line that cannot be used.
     """
 
@@ -83,7 +86,7 @@ class WebDatasetPairs(LazyDataset):
     Raises:
         ImportError: the library is not installed.
         ValueError: a shard that is a command, or no shard for a worker.
-        ODVGError: on reading a record that cannot be used.
+        ODVGError: on reading a shard or record that cannot be used.
     """
 
     def __init__(self, shards: str | Sequence[str], num_samples: int, shuffle_buffer: int = 1000,
@@ -106,13 +109,17 @@ class WebDatasetPairs(LazyDataset):
     def get_data_info(self, idx: int) -> dict:
         if self._stream is None:
             self._stream = self._pairs()
-        return next(self._stream)
+        pair = next(self._stream)
+        # a stream that had raised would be over; this one goes on behind what was broken
+        if isinstance(pair, ODVGError):
+            raise pair
+        return self._sample(pair)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_stream': None}
 
-    def _pairs(self) -> Iterator[dict]:
-        wds = import_webdataset()
+    def _pairs(self) -> Iterator[dict | ODVGError]:
+        """Pairs as they are in the shards, and the errors of shards that cannot be read to their end."""
         worker = get_worker_info()
         num_readers = self.world_size * (worker.num_workers if worker else 1)
         reader = self.rank * (worker.num_workers if worker else 1) + (worker.id if worker else 0)
@@ -123,9 +130,15 @@ class WebDatasetPairs(LazyDataset):
         while True:
             order = np.random.default_rng((self.seed, turn)).permutation(len(self.shards))
             mine = [self.shards[k] for k in order[reader::num_readers]]
-            pairs = wds.WebDataset(mine, shardshuffle=False, nodesplitter=_all_of_them, workersplitter=_all_of_them)
             rng = np.random.default_rng((self.seed, turn, reader, 1))
-            yield from _shuffled(map(self._sample, pairs), self.shuffle_buffer, rng)
+            found = False
+            for pair in _shuffled(_read_shards(mine), self.shuffle_buffer, rng):
+                found = True
+                yield pair
+            if not found:
+                yield ODVGError(f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. '
+                                f'Expected '
+                                '<key>.jpg and <key>.json. Check the paths, or make the shards again.')
             turn += 1
 
     def _sample(self, pair: dict) -> dict:
@@ -144,6 +157,18 @@ def _refuse_commands(shards: Sequence[str]) -> None:
     if commands:
         raise ValueError(f'The shard "{commands[0][:60]}" is a command that would run in a shell. Expected paths and '
                          'http(s) addresses: write what the command gives into a file first.')
+
+
+def _read_shards(shards: Sequence[str]) -> Iterator[dict | ODVGError]:
+    """The pairs of shards one after the other; an error in place of the rest of one that is broken."""
+    wds = import_webdataset()
+    for shard in shards:
+        try:
+            yield from wds.WebDataset([shard], shardshuffle=False, nodesplitter=_all_of_them,
+                                      workersplitter=_all_of_them, empty_check=False)
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            yield ODVGError(f'{shard}: the shard cannot be read to its end ({error}). Expected a tar file of '
+                            '<key>.jpg and <key>.json. Download or make it again.')
 
 
 def _all_of_them(shards: Iterator[Any]) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from .conversion.odvg_writer import atomic_write
+from ..files import atomic_write
 
 _BLOCK = 1 << 20
 
@@ -35,7 +35,7 @@ class LineReader:
         size = self.path.stat().st_size
         if not size:
             raise ValueError(f'{path}: the file is empty; expected one record per line. Check the download.')
-        if not self._index.is_file() or np.load(self._index, mmap_mode='r')[-1] != size:
+        if not self._index.is_file() or _last_offset(self._index) != size:
             print_log(f'{path}: looking for the beginning of every line, once; kept in {self._index}.',
                       logger='current')
             _write_offsets(self.path, self._index)
@@ -60,6 +60,14 @@ class LineReader:
     def _open(self) -> None:
         self._file = open(self.path, 'rb')
         self._offsets = np.load(self._index, mmap_mode='r')
+
+
+def _last_offset(index: Path) -> int | None:
+    """Size of the file that the offsets are of; None where they are broken, and have to be made again."""
+    try:
+        return int(np.load(index, mmap_mode='r')[-1])
+    except (ValueError, EOFError, IndexError, OSError, TypeError):
+        return None
 
 
 def _write_offsets(path: Path, index: Path) -> None:

@@ -11,6 +11,7 @@ from mmengine.fileio import get_local_path
 from .conversion.mdetr import mdetr_records
 from .odvg import GroundedODVGDataset
 from .odvg_records import ODVGError, Place, RecordParser, log_counts
+from .record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()
@@ -25,7 +26,8 @@ class MDETRGroundingDataset(GroundedODVGDataset):
             mix sources: ``dict(coco='coco/train2014', vg='gqa/images')``. '*' stands for every other source.
 
     Raises:
-        ValueError: broken json, or a ``data_source`` without folder.
+        FileNotFoundError: there is no such file.
+        ValueError: broken json, a row without its fields, or a ``data_source`` without folder.
         ODVGError: a size, span or box that cannot be used; names file and row.
     """
 
@@ -35,6 +37,7 @@ class MDETRGroundingDataset(GroundedODVGDataset):
 
     def load_data_list(self) -> list[dict]:
         """Parses every row; one log line sums up what was clipped and dropped."""
+        check_dataset_settings(self, ('filter_empty_gt', 'min_size', 'kind'))
         parser = RecordParser(self.data_prefix.get('img') or '')
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
             samples = [

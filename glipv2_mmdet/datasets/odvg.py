@@ -14,6 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
 from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, log_counts, parse_line
+from .record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()
@@ -39,6 +40,8 @@ class GroundedODVGDataset(BaseDetDataset):
             ``data_root``. Needed only when the file has detection records.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         ODVGError: a broken line, field, label, span or box.
     """
 
@@ -48,6 +51,7 @@ class GroundedODVGDataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """Parses every line; one log line sums up what was clipped and dropped."""
+        check_dataset_settings(self, ('filter_empty_gt', 'min_size', 'kind'))
         self._class_lists = load_class_lists(self.label_map_file, self.data_root, self.backend_args)
         parser = RecordParser(self.data_prefix.get('img') or '', self._class_lists, self.label_map_file)
         samples = []

@@ -7,15 +7,16 @@ In: a json object as ODVG writes it. Out: a sample for ``BuildPrompt`` (``text``
 from __future__ import annotations
 
 import json
-import math
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.fileio import get_text
 from mmengine.logging import MMLogger
+
+from ..text.prompt import shorten
+from .record_checks import is_box, is_size, is_span, read_json
 
 _NUMBERS = (int, float)
 
@@ -130,9 +131,9 @@ class RecordParser:
             boxes, masks = region['bbox'], region.get('mask')
             if not boxes or isinstance(boxes[0], list):
                 masks = [None] * len(boxes) if masks is None else masks
-                if len(masks) != len(boxes):
+                if not isinstance(masks, list) or len(masks) != len(boxes):
                     raise place.error(
-                        f'{len(boxes)} boxes but {len(masks)} masks',
+                        f'{len(boxes)} boxes but {len(masks) if isinstance(masks, list) else str(masks)[:60]} masks',
                         'one mask per box',
                         'Write the masks of a region in the order of its boxes.',
                     )
@@ -150,7 +151,7 @@ def parse_line(line: bytes, place: Place) -> Any:
     """
     try:
         return json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError, and numbers of 5,000 digits
         raise place.error(
             f'broken json ({error})',
             'one object per line',
@@ -164,6 +165,7 @@ def load_class_lists(
     """Class names per vocabulary of a label map; a flat one is stored under None, no file gives no lists.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ODVGError: not json, or ids that do not run from 0 without holes.
     """
     if label_map_file is None:
@@ -171,12 +173,7 @@ def load_class_lists(
     path = label_map_file
     if data_root and not osp.isabs(path):
         path = osp.join(data_root, path)
-    try:
-        content = json.loads(get_text(path, backend_args=backend_args))
-    except json.JSONDecodeError as error:
-        raise ODVGError(
-            f'{path}: not json ({error}). Expected {{"0": "name", ...}}; write the file again.'
-        ) from error
+    content = read_json(path, ODVGError, 'Expected {"0": "name", ...}; write the file again.', backend_args)
     if isinstance(content, dict) and content and all(isinstance(v, dict) for v in content.values()):
         return {name: _ordered_names(names, f'{path} ("{name}")') for name, names in content.items()}
     return {None: _ordered_names(content, path)}
@@ -215,7 +212,7 @@ def _choose_class_list(
         )
     if None in class_lists:  # a flat map has one list, whatever the record calls it
         return None
-    if vocabulary not in class_lists:
+    if not isinstance(vocabulary, str) or vocabulary not in class_lists:
         raise place.error(
             f'"vocabulary" is {vocabulary!r}',
             f'one of {sorted(map(str, class_lists))}',
@@ -245,7 +242,7 @@ def _require(entry: Any, place: Place, what: str, **fields: type | tuple[type, .
 
 
 def _positive_size(value: float, name: str, place: Place) -> int:
-    if not math.isfinite(value) or value < 1 or value != int(value):
+    if not is_size(value):
         raise place.error(
             f'"{name}" is {value}', 'a whole number of pixels, at least 1', 'Read it from the picture.'
         )
@@ -263,20 +260,19 @@ def _read_spans(region: dict, caption: str, place: Place) -> list[list[int]]:
         if len(hits) != 1:
             raise place.error(
                 f'region without "tokens_positive" whose phrase {phrase!r} occurs {len(hits)} times',
-                f'spans, or a phrase that occurs once in the caption {caption!r}',
+                f'spans, or a phrase that occurs once in the caption {shorten(repr(caption))}',
                 'Add "tokens_positive": [[start, end]].',
             )
         return [[hits[0], hits[0] + len(phrase)]]
     if not isinstance(spans, list) or not spans:
         raise place.error(
-            f'"tokens_positive" is {spans!r}', 'a list of [start, end]', 'Write [[start, end]].'
+            f'"tokens_positive" is {str(spans)[:60]}', 'a list of [start, end]', 'Write [[start, end]].'
         )
     for span in spans:
-        is_pair = isinstance(span, list) and len(span) == 2 and all(type(v) is int for v in span)
-        if not is_pair or not 0 <= span[0] < span[1] <= len(caption):
+        if not is_span(span, len(caption)):
             raise place.error(
-                f'span {span!r}',
-                f'0 <= start < end <= {len(caption)}, the length of the caption {caption!r}',
+                f'span {str(span)[:60]}',
+                f'0 <= start < end <= {len(caption)}, the length of the caption {shorten(repr(caption))}',
                 'Recompute the span on exactly this caption.',
             )
     return [list(span) for span in spans]
@@ -293,13 +289,8 @@ def _append_instance(
     sample: dict, box: Any, label: int, mask: Any, place: Place, counts: Counter[str]
 ) -> None:
     """Clips the box to the picture and appends it; drops it when no area is left."""
-    is_box = (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, _NUMBERS) and not isinstance(v, bool) and math.isfinite(v) for v in box)
-    )
-    if not is_box:
-        raise place.error(f'box {box!r}', '4 finite numbers [x1, y1, x2, y2]', 'Correct or delete the box.')
+    if not is_box(box):
+        raise place.error(f'box {str(box)[:60]}', '4 finite numbers [x1, y1, x2, y2]', 'Correct or delete the box.')
     limits = (sample['width'], sample['height']) * 2
     clipped = [min(max(float(v), 0.0), float(limit)) for v, limit in zip(box, limits, strict=True)]
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:

@@ -46,8 +46,8 @@ def prepare_own_data(folder: str | Path, out_dir: str | Path) -> OwnData:
         out_dir: is created.
 
     Raises:
-        OwnDataError: no known layout; categories that differ between splits; a box of an unknown category or image; a
-            missing image file; a split without images; no box to train on.
+        OwnDataError: no known layout; a file or field that cannot be read; categories that differ between splits; a
+            box of an unknown category or image; a missing image file; a split without images; no box to train on.
         PromptError: class names that make no prompt, for example two equal ones.
     """
     splits = read_splits(Path(folder))

@@ -5,13 +5,14 @@ file under ``source``; nothing is judged here but what cannot be read.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import yaml
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from .record_checks import is_number, read_json, require_boxes, require_size
 
 SPLITS = ('train', 'valid', 'test')
 _SPELLINGS = {'train': ('train',), 'valid': ('valid', 'val'), 'test': ('test',)}
@@ -73,10 +74,7 @@ def _read_coco(folder: Path) -> dict[str, dict]:
 
 
 def _coco_content(file: Path, roots: list[Path]) -> dict:
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise OwnDataError(f'{file}: not json ({error}). Export the file again.') from error
+    content = read_json(str(file), OwnDataError, 'Export the file again.')
     missing = [key for key in ('images', 'annotations', 'categories')
                if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
@@ -85,12 +83,39 @@ def _coco_content(file: Path, roots: list[Path]) -> dict:
     for key, fields in (('images', ('id', 'file_name', 'width', 'height')), ('categories', ('id', 'name')),
                         ('annotations', ('image_id', 'category_id', 'bbox'))):
         for number, entry in enumerate(content[key]):
+            if not isinstance(entry, dict):
+                raise OwnDataError(f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the '
+                                   f'file '
+                                   'again.')
             if absent := [field for field in fields if field not in entry]:
                 raise OwnDataError(f'{file}: {key}[{number}] has no "{absent[0]}". Export the file again.')
+            _check_entry(key, entry, f'{file}: {key}[{number}]')
     names = [image['file_name'] for image in content['images'][:1]]
     root = next((root for root in roots if all((root / name).is_file() for name in names)), roots[0]).resolve()
     images = [dict(image, file_name=str(root / image['file_name'])) for image in content['images']]
     return dict(images=images, annotations=content['annotations'], categories=content['categories'], source=str(file))
+
+
+def _check_entry(key: str, entry: dict, place: str) -> None:
+    """Types of what is read later; the values are judged with the whole split."""
+    for field in ('id', 'image_id', 'category_id'):
+        is_id = isinstance(entry.get(field), (int, str)) and not isinstance(entry.get(field), bool)
+        # a box needs no id
+        if field in entry and not is_id and not (key == 'annotations' and field == 'id'):
+            raise OwnDataError(f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file '
+                               f'again.')
+    if key == 'images':
+        if not isinstance(entry['file_name'], str):
+            raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export '
+                               f'the file '
+                               'again.')
+        require_size(entry['height'], entry['width'], place, OwnDataError)
+    elif key == 'categories':
+        if not isinstance(entry['name'], str):
+            raise OwnDataError(f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file '
+                               f'again.')
+    else:
+        require_boxes([entry['bbox']], place, OwnDataError)
 
 
 def _read_yolo(folder: Path) -> dict[str, dict]:
@@ -100,19 +125,25 @@ def _read_yolo(folder: Path) -> dict[str, dict]:
         return {}
     try:
         content = yaml.safe_load(file.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OwnDataError(f'{file}: not yaml ({error}). Export the data again.') from error
     names = content.get('names') if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
         raise OwnDataError(f'{file}: no "names"; expected the class names as a list, or by number.')
+    if not all(str(number).isdecimal() and isinstance(name, (str, int, float)) for number, name in names.items()):
+        raise OwnDataError(f'{file}: "names" is {str(names)[:60]}; expected the class names as a list, or by number.')
+    wrong = [key for key in ('path', *_SPELLINGS['train'], *_SPELLINGS['valid'], *_SPELLINGS['test'])
+             if not isinstance(content.get(key, ''), (str, type(None)))]
+    if wrong:
+        raise OwnDataError(f'{file}: "{wrong[0]}" is {str(content[wrong[0]])[:60]!r}; expected the path of one folder.')
     splits = {}
     for split, spellings in _SPELLINGS.items():
         given = next((content[name] for name in spellings if content.get(name)), None)
         # RoboFlow writes ../train/images for a folder beside the yaml file
         candidates = [] if given is None else [
-            folder / content.get('path', '') / given, folder / given, folder / str(given).removeprefix('../')]
+            folder / (content.get('path') or '') / given, folder / given, folder / str(given).removeprefix('../')]
         candidates += [folder / name / 'images' for name in spellings] + [folder / 'images' / n for n in spellings]
         images = next((path for path in candidates if path.is_dir()), None)
         if images is not None:
@@ -145,7 +176,7 @@ def _label_file(image: Path) -> Path:
 
 def _yolo_boxes(label: Path, width: int, height: int) -> Iterator[tuple[int, int, list[float]]]:
     """(line, category, COCO box) of each line: a box as centre and size, or a polygon, in fractions of the image."""
-    for line, text in enumerate(label.read_text().splitlines(), start=1):
+    for line, text in enumerate(_text_of(label).splitlines(), start=1):
         if not text.strip():
             continue
         try:
@@ -153,6 +184,8 @@ def _yolo_boxes(label: Path, width: int, height: int) -> Iterator[tuple[int, int
             category, numbers = int(category), [float(number) for number in numbers]
         except ValueError as error:
             raise OwnDataError(f'{label}:{line}: "{text[:60]}"; expected a class number and coordinates.') from error
+        if not all(map(is_number, numbers)):
+            raise OwnDataError(f'{label}:{line}: "{text[:60]}"; expected finite numbers. Correct or delete the line.')
         if len(numbers) == 4:
             x, y, w, h = numbers
             box = [x - w / 2, y - h / 2, w, h]
@@ -165,6 +198,13 @@ def _yolo_boxes(label: Path, width: int, height: int) -> Iterator[tuple[int, int
         yield line, category, [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise OwnDataError(f'{file}: not UTF-8 ({error}). Save the file as UTF-8.') from error
+
+
 def _read_voc(folder: Path) -> dict[str, dict]:
     """``Annotations/*.xml`` with lists in ``ImageSets/Main``, or ``train/ valid/ test/`` with xml beside the images."""
     found: dict[str, list[Path]] = {}
@@ -175,7 +215,7 @@ def _read_voc(folder: Path) -> dict[str, dict]:
             listed = next((file for file in lists if file.is_file()), None)
             if listed is not None:
                 found[split] = [annotations / f'{line.split()[0]}.xml'
-                                for line in listed.read_text().splitlines() if line.strip()]
+                                for line in _text_of(listed).splitlines() if line.strip()]
         found = found or {'train': sorted(annotations.glob('*.xml'))}
     else:
         for split, spellings in _SPELLINGS.items():
@@ -205,9 +245,14 @@ def _voc_image(file: Path, folder: Path) -> tuple[dict, list[tuple[str, list[flo
         for item in root.iter('object'):
             x1, y1, x2, y2 = (float(item.findtext(f'bndbox/{key}')) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
             boxes.append((item.findtext('name').strip(), [x1, y1, x2 - x1, y2 - y1]))
-    except FileNotFoundError as error:
-        raise OwnDataError(f'{file} is listed in ImageSets/Main and does not exist. Correct the list.') from error
-    except (ElementTree.ParseError, TypeError, ValueError, AttributeError) as error:
+        require_boxes([box for _, box in boxes], str(file), OwnDataError)
+    except OSError as error:  # not there, or a name that no file can have
+        raise OwnDataError(f'{str(file)[:200]} is listed in ImageSets/Main and does not exist. Correct the '
+                           f'list.') from error
+    except OwnDataError:
+        raise
+    # LookupError: an encoding that nobody knows
+    except (ElementTree.ParseError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise OwnDataError(f'{file}: no VOC annotation ({error}); expected objects with name and bndbox.') from error
     name = root.findtext('filename') or f'{file.stem}.jpg'
     candidates = [parent / name for parent in (folder / 'JPEGImages', folder / 'images', file.parent, folder)]
@@ -227,5 +272,5 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise OwnDataError(f'"{path}" cannot be read as an image ({error}). Replace or remove it.') from error

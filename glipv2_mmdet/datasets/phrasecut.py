@@ -6,15 +6,14 @@ the last polygon of every object.
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
-from mmengine.fileio import get_text
 
+from .record_checks import check_dataset_settings, read_json, reading, require_boxes
 from .referring import ReferringError, referring_sample, require_fields
 
 
@@ -30,6 +29,8 @@ class PhraseCutDataset(BaseDetDataset):
             ``data_root``; picture sizes are only there.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         ReferringError: a broken record, or a picture without a size.
     """
 
@@ -39,10 +40,17 @@ class PhraseCutDataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per phrase, in the order of the file."""
+        check_dataset_settings(self)
         sizes = self._load_sizes()
         tasks = self._read_list(self.ann_file)
-        return [self._parse_task(task, f'{self.ann_file}, record {number}', sizes)
-                for number, task in enumerate(tasks)]
+        samples = []
+        for number, task in enumerate(tasks):
+            place = f'{self.ann_file}, record {number}'
+            with reading(place, ReferringError, 'Expected boxes [x, y, width, height] and polygons of [x, y] points. '
+                                                'Fetch '
+                         'the file again.'):
+                samples.append(self._parse_task(task, place, sizes))
+        return samples
 
     def filter_data(self) -> list[dict]:
         """Keeps every phrase."""
@@ -55,16 +63,15 @@ class PhraseCutDataset(BaseDetDataset):
             path = osp.join(self.data_root, path)
         sizes = {}
         for number, image in enumerate(self._read_list(path)):
-            require_fields(image, ('image_id', 'height', 'width'), f'{path}, record {number}')
-            sizes[image['image_id']] = (image['height'], image['width'])
+            place = f'{path}, record {number}'
+            require_fields(image, ('image_id', 'height', 'width'), place)
+            with reading(place, ReferringError, 'Expected a number as "image_id". Fetch the file again.'):
+                sizes[image['image_id']] = (image['height'], image['width'])
         return sizes
 
     def _read_list(self, path: str) -> list:
-        try:
-            content = json.loads(get_text(path, backend_args=self.backend_args))
-        except json.JSONDecodeError as error:
-            raise ReferringError(
-                f'{path}: not json ({error}). A download may be incomplete; fetch the file again.') from error
+        content = read_json(path, ReferringError, 'A download may be incomplete; fetch the file again.',
+                            self.backend_args)
         if not isinstance(content, list) or not content:
             raise ReferringError(f'{path}: expected a list of records, got {str(content)[:60]!r}. Check the path.')
         return content
@@ -78,6 +85,7 @@ class PhraseCutDataset(BaseDetDataset):
                 f'{place}: picture {image_id} is not in "{self.image_info_file}"; expected its size there. Use the '
                 'two files of one download.')
         height, width = sizes[image_id]
+        require_boxes(task['instance_boxes'], place, ReferringError)
         return referring_sample(
             task_id=task['task_id'], image_id=image_id,
             img_path=osp.join(self.data_prefix.get('img') or '', f'{image_id}.jpg'), height=height, width=width,

@@ -15,6 +15,8 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
+from .record_checks import check_dataset_settings, require_boxes, require_size
+
 
 class ReferringError(ValueError):
     """A record cannot be used; the message names file, record, value and fix."""
@@ -28,11 +30,14 @@ class ReferringDataset(BaseDetDataset):
     are those of :func:`referring_sample`.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         ReferringError: a broken line or field.
     """
 
     def load_data_list(self) -> list[dict]:
         """Parses every line."""
+        check_dataset_settings(self)
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path, open(path, 'rb') as lines:
             samples = [self._parse_line(line, f'{self.ann_file}:{number}')
                        for number, line in enumerate(lines, start=1) if line.strip()]
@@ -47,12 +52,15 @@ class ReferringDataset(BaseDetDataset):
     def _parse_line(self, line: bytes, place: str) -> dict:
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError, and numbers of 5,000 digits
             raise ReferringError(
                 f'{place}: broken json ({error}); expected one object per line. Repair or delete the line.'
             ) from error
         require_fields(
             record, ('phrase_id', 'image_id', 'filename', 'height', 'width', 'phrase', 'boxes', 'masks'), place)
+        if not isinstance(record['filename'], str):
+            raise ReferringError(f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the '
+                                 f'record.')
         return referring_sample(
             task_id=record['phrase_id'], image_id=record['image_id'],
             img_path=osp.join(self.data_prefix.get('img') or '', record['filename']), height=record['height'],
@@ -75,16 +83,22 @@ def referring_sample(task_id: Any, image_id: Any, img_path: str, height: int, wi
         place: file and record, for error texts.
 
     Raises:
-        ReferringError: a phrase without words, or another number of masks than boxes.
+        ReferringError: a phrase without words, boxes or sizes that are none, or another number of masks than boxes.
     """
     if not isinstance(phrase, str) or not any(map(str.isalnum, phrase)):
         raise ReferringError(f'{place}: phrase {phrase!r}; expected a text with a letter or digit. Delete the record.')
+    if not isinstance(boxes, (list, tuple)) or not isinstance(masks, (list, tuple)):
+        raise ReferringError(f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. '
+                             f'Repair the '
+                             'record.')
+    require_boxes(boxes, place, ReferringError)
+    require_size(height, width, place, ReferringError)
     if len(boxes) != len(masks):
         raise ReferringError(
             f'{place}: {len(boxes)} boxes but {len(masks)} masks; expected one mask per box. Repair the record.')
     instances = [dict(bbox=list(map(float, box)), bbox_label=0, ignore_flag=0, mask=mask)
                  for box, mask in zip(boxes, masks, strict=True)]
-    return dict(task_id=task_id, img_id=image_id, img_path=img_path, height=height, width=width, text=phrase,
+    return dict(task_id=task_id, img_id=image_id, img_path=img_path, height=int(height), width=int(width), text=phrase,
                 custom_entities=False, tokens_positive=[[[0, len(phrase)]]], instances=instances)
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from .samplers.sample_draw import SampleDraw, draw_seed, seeded_by
@@ -92,9 +93,14 @@ class ReplaceFailedSamples(Dataset):
             except LOAD_ERRORS as error:
                 self._count(index, error)
             else:
-                if sample is not None:
+                if sample is None:
+                    self._count(index, ValueError('the pipeline returned None'))
+                elif (shape := _image_shape(sample)) is not None and shape[0] != 3:
+                    # OpenCV reads some files as gray whatever it was asked for; the whole batch would fail on it
+                    self._count(index, ValueError(f'its image has {shape[0]} channels (shape {tuple(shape)}), '
+                                                  f'expected 3'))
+                else:
                     return sample
-                self._count(index, ValueError('the pipeline returned None'))
             index = self._other(idx)
 
     def _other(self, idx: int) -> int:
@@ -113,3 +119,9 @@ class ReplaceFailedSamples(Dataset):
                 'check_odvg.py, or raise max_failed_share.') from error
         print_log(f'{what}; another one takes its place. {self.num_failures} of {self.num_draws} so far in this '
                   'process.', logger='current', level=logging.WARNING)
+
+
+def _image_shape(sample: Any) -> tuple[int, ...] | None:
+    """(channels, height, width) of a packed sample; None for anything else."""
+    inputs = sample.get('inputs') if isinstance(sample, Mapping) else None
+    return tuple(inputs.shape) if isinstance(inputs, Tensor) and inputs.ndim == 3 else None

@@ -5,7 +5,6 @@ A question becomes the sample's ``text``; the detector makes its prompt. Source 
 """
 from __future__ import annotations
 
-import json
 import os.path as osp
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
-from mmengine.fileio import get_text
 from mmengine.logging import print_log
 
 from ..text.answer_vocabulary import read_answers
+from .record_checks import check_dataset_settings, read_json, reading
 from .vqa_records import (
     AnswerTargets,
     VQAError,
@@ -54,6 +53,9 @@ class VQADataset(BaseDetDataset):
             samples get ``tokens_positive`` and ``instances``. Questions without a record are left out and counted.
 
     Raises:
+        FileNotFoundError: there is no such file.
+        AnswerVocabularyError: ``answers`` is no list of answers.
+        ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
         VQAError: a broken file or record, a question without words, or a question that has no annotation.
     """
 
@@ -81,6 +83,7 @@ class VQADataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """One sample per question, in the order of the question file."""
+        check_dataset_settings(self)
         path = self._below_root(self.question_file)
         questions = self._chosen(list(by_question(read_entries(path, 'questions', self.backend_args), path).values()))
         file_names = self._file_names()
@@ -155,20 +158,29 @@ class VQADataset(BaseDetDataset):
     def _chosen(self, questions: list[dict]) -> list[dict]:
         for file, is_kept in ((self.only_images, True), (self.without_images, False)):
             if file is not None:
-                images = set(json.loads(get_text(self._below_root(file), backend_args=self.backend_args)))
+                path = self._below_root(file)
+                listed = read_json(path, VQAError, 'Expected a list of image ids.', self.backend_args)
+                if not isinstance(listed, list) or not all(isinstance(image, (int, str)) for image in listed):
+                    raise VQAError(f'{path}: {str(listed)[:60]!r}; expected a list of image ids. Write the file again.')
+                images = set(listed)
                 questions = [entry for entry in questions if (entry.get('image_id') in images) == is_kept]
         return questions
 
     def _file_names(self) -> dict[int, str]:
         if self.image_info_file is None:
             return {}
-        images = read_entries(self._below_root(self.image_info_file), 'images', self.backend_args)
-        return {image['id']: image['file_name'] for image in images}
+        path = self._below_root(self.image_info_file)
+        images = read_entries(path, 'images', self.backend_args)
+        with reading(path, VQAError, 'Expected "images" with "id" and "file_name" in each. Fetch the file again.'):
+            return {image['id']: osp.join('', image['file_name']) for image in images}
 
     def _file_name(self, entry: dict, file_names: dict[int, str], place: str) -> str:
         image_id = entry['image_id']
         if self.image_template is not None:
-            return self.image_template.format(image_id=image_id)
+            with reading(place, VQAError, f'Image {image_id!r} does not go into image_template '
+                                          f'{self.image_template!r}. '
+                         "Expected a template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers."):
+                return self.image_template.format(image_id=image_id)
         if image_id not in file_names:
             raise VQAError(f'{place}: image {image_id} is not in "{self.image_info_file}". Use the files of one split.')
         return file_names[image_id]

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmengine.fileio import get_text
+from mmengine.fileio import get
 
 from ..evaluation.vqa_answers import soft_scores
 from ..text.prompt import shorten
+from .record_checks import is_span, read_json, reading, require_boxes
 
 
 class VQAError(ValueError):
@@ -26,10 +27,7 @@ def read_entries(path: str, key: str, backend_args: dict | None = None) -> list[
     Raises:
         VQAError: the file is not json, or has no such list.
     """
-    try:
-        content = json.loads(get_text(path, backend_args=backend_args))
-    except json.JSONDecodeError as error:
-        raise VQAError(f'{path}: not json ({error}). A download may be incomplete; fetch the file again.') from error
+    content = read_json(path, VQAError, 'A download may be incomplete; fetch the file again.', backend_args)
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         raise VQAError(f'{path}: no list "{key}" (found {shorten(str(content))}). Expected a file of VQA v2; are '
                        'questions and annotations exchanged?')
@@ -46,6 +44,10 @@ def by_question(entries: Sequence[dict], path: str) -> dict[int, dict]:
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or 'question_id' not in entry:
             raise VQAError(f'{path}, record {number}: no "question_id" in {shorten(str(entry))}. Repair the record.')
+        if not isinstance(entry['question_id'], (int, str)):
+            raise VQAError(f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; '
+                           f'expected a '
+                           'number. Repair the record.')
         if entry['question_id'] in found:
             raise VQAError(f'{path}: question {entry["question_id"]} is there twice. Remove one.')
         found[entry['question_id']] = entry
@@ -64,6 +66,9 @@ def check_question(entry: Mapping[str, Any], place: str) -> None:
                        'the record, or remove it from questions and annotations.')
     if 'image_id' not in entry:
         raise VQAError(f'{place}: no "image_id" (keys {sorted(entry)}). Repair the record.')
+    if not isinstance(entry['image_id'], (int, str)):
+        raise VQAError(f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the '
+                       f'record.')
 
 
 class AnswerTargets:
@@ -113,14 +118,20 @@ def annotator_answers(annotation: Mapping[str, Any], place: str) -> list[str]:
 
 def read_grounding(path: str, backend_args: dict | None = None) -> Iterator[tuple[Any, dict]]:
     """(question id, grounding) of each line of a grounding file; see :func:`grounding_of`."""
-    for number, line in enumerate(get_text(path, backend_args=backend_args).splitlines(), start=1):
+    # by bytes: a text has more kinds of line ends than json
+    for number, line in enumerate(get(path, backend_args=backend_args).split(b'\n'), start=1):
         if line.strip():
             place = f'{path}:{number}'
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise VQAError(f'{place}: broken json ({error}). Repair or delete the line.') from error
-            yield record.get('question_id'), grounding_of(record, place)
+            with reading(place, VQAError, 'Expected question_id, text, caption, tokens_positive and bboxes. Make the '
+                                          'file '
+                         'again.'):
+                found = grounding_of(record, place)
+                hash(record['question_id'])
+            yield record['question_id'], found
 
 
 def grounding_of(record: Mapping[str, Any], place: str) -> dict:
@@ -136,25 +147,33 @@ def grounding_of(record: Mapping[str, Any], place: str) -> dict:
         ``text``, ``tokens_positive`` (K lists of spans, one per distinct phrase) and ``instances`` labelled by phrase.
 
     Raises:
-        VQAError: a missing field, a caption that does not continue the question, a box without spans.
+        VQAError: a missing or wrong field, a caption that does not continue the question, a box without spans.
     """
+    if not isinstance(record, Mapping):
+        raise VQAError(f'{place}: {shorten(repr(record))}; expected an object. Is this a grounding file?')
     missing = [key for key in ('question_id', 'text', 'caption', 'tokens_positive', 'bboxes') if key not in record]
     if missing:
         raise VQAError(f'{place}: no "{missing[0]}" (keys {sorted(record)}). Is this a grounding file?')
     question, caption = record['text'], record['caption']
+    if not isinstance(question, str) or not isinstance(caption, str) or not all(
+            isinstance(record[key], (list, tuple)) for key in ('tokens_positive', 'bboxes')):
+        raise VQAError(f'{place}: {shorten(repr(record), 200)}; expected texts under "text" and "caption", lists under '
+                       '"tokens_positive" and "bboxes". Make the file again.')
     if not caption.startswith(f'{question} '):
         raise VQAError(f'{place}: caption {shorten(repr(caption))} does not begin with the question '
                        f'{shorten(repr(question))} and a blank. Spans would point to other words; make the file again.')
     if len(record['bboxes']) != len(record['tokens_positive']):
         raise VQAError(f'{place}: {len(record["bboxes"])} boxes but {len(record["tokens_positive"])} entries in '
                        '"tokens_positive"; expected one list of spans per box.')
+    require_boxes(record['bboxes'], place, VQAError)
     phrases: dict[tuple[tuple[int, int], ...], int] = {}
     instances = []
     for box, spans in zip(record['bboxes'], record['tokens_positive'], strict=True):
-        key = tuple((int(start), int(end)) for start, end in spans)
-        if not key or not all(0 <= start < end <= len(caption) for start, end in key):
-            raise VQAError(f'{place}: spans {spans} do not lie in the caption of {len(caption)} characters; expected '
+        if not isinstance(spans, (list, tuple)) or not spans or not all(is_span(span, len(caption)) for span in spans):
+            raise VQAError(f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} '
+                           f'characters; expected '
                            '[[start, end], ...], half-open, at least one.')
+        key = tuple(map(tuple, spans))
         label = phrases.setdefault(key, len(phrases))
         instances.append(dict(bbox=[float(side) for side in box], bbox_label=label, ignore_flag=0))
     return dict(text=question, tokens_positive=[[list(span) for span in key] for key in phrases], instances=instances)

@@ -23,6 +23,7 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
 from glipv2_mmdet.compat.lvis_numpy import provide_numpy_float
+from glipv2_mmdet.datasets.record_checks import reading
 from glipv2_mmdet.evaluation.lvis_detections import ClassDetections, Detection, join
 from glipv2_mmdet.evaluation.phrasecut_metric import as_array
 
@@ -37,6 +38,8 @@ provide_numpy_float()
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 #: The package keeps an entry for every (image, class) pair; with 1,203 classes at once, gigabytes of them.
 _CLASSES_AT_ONCE = 100
+_FIELDS = ('Expected the json of LVIS v1: images with neg_category_ids, annotations and categories. Download the file '
+           'again.')
 
 
 @METRICS.register_module()
@@ -59,7 +62,8 @@ class GroundedLVISMetric(BaseMetric):
 
     Raises:
         ImportError: the ``lvis`` package is missing.
-        ValueError: another ``metric``.
+        FileNotFoundError: there is no such file.
+        ValueError: another ``metric``, or a file that is none of LVIS.
     """
 
     default_prefix = 'lvis'
@@ -73,14 +77,14 @@ class GroundedLVISMetric(BaseMetric):
         self.kinds = (metric,) if isinstance(metric, str) else tuple(metric)
         if not self.kinds or not set(self.kinds) <= {'bbox', 'segm'}:
             raise ValueError(f"metric is {metric!r}; expected 'bbox', 'segm' or a list of both.")
-        with get_local_path(ann_file, backend_args=backend_args) as path:
+        with reading(ann_file, ValueError, _FIELDS), get_local_path(ann_file, backend_args=backend_args) as path:
             self.ground_truth = LVIS(path)
+            self._annotated = {
+                image: {*row['neg_category_ids'], *(box['category_id'] for box in self.ground_truth.img_ann_map[image])}
+                for image, row in self.ground_truth.imgs.items()}
+            self.category_ids = self.ground_truth.get_cat_ids()
         self.ann_file = ann_file
-        self.category_ids = self.ground_truth.get_cat_ids()
         self.max_per_image, self.max_per_class = max_per_image, max_per_class
-        self._annotated = {
-            image: {*row['neg_category_ids'], *(box['category_id'] for box in self.ground_truth.img_ann_map[image])}
-            for image, row in self.ground_truth.imgs.items()}
         self._classes: dict[int, ClassDetections] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from glipv2_mmdet.datasets.conversion.odvg_writer import atomic_write
+from glipv2_mmdet.files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from ..datasets.mask_codes import check_polygon, run_length_code
+
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -67,7 +69,8 @@ class PhraseCutMetric(BaseMetric):
     def masks(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
         """What a phrase means and what was found for it: two (H, W) bool of the size of the picture."""
         shape = tuple(sample['ori_shape'][:2])
-        expected = union([_draw(instance['mask'], shape) for instance in sample['instances']], shape)
+        place = f'Task {sample["task_id"]}'
+        expected = union([_draw(instance['mask'], shape, place) for instance in sample['instances']], shape)
         found = sample['pred_instances']
         if 'masks' not in found:
             raise ValueError(
@@ -85,16 +88,16 @@ def union(masks: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     return np.logical_or.reduce([np.zeros(shape, dtype=bool), *masks])
 
 
-def _draw(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+def _draw(mask: Any, shape: tuple[int, int], place: str) -> np.ndarray:
     """(H, W) bool of an annotated object, as the official evaluator draws it: whole pixels, outline included."""
-    if isinstance(mask, dict):
-        return decode_mask(mask)
     height, width = shape
+    if isinstance(mask, dict):
+        return decode_mask(run_length_code(mask, place, height, width))
     picture = Image.new('L', (width, height))
     for polygon in mask:
-        points = [int(number) for number in polygon]
-        if len(points) >= 4:
-            ImageDraw.Draw(picture).polygon(points, outline=1, fill=1)
+        if len(polygon) >= 4:
+            check_polygon(polygon, place, height, width)
+            ImageDraw.Draw(picture).polygon([int(number) for number in polygon], outline=1, fill=1)
     return np.array(picture, dtype=bool)
 
 

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from glipv2_mmdet.files import atomic_write
+
 #: What a prompt passes through; other heads of a model may come and go.
 BASE_PARTS = ('backbone', 'language_model', 'neck', 'fusion', 'bbox_head')
 _FORMAT = 'glipv2_mmdet tuned prompt, version 1'
@@ -66,18 +68,13 @@ class TunedPrompt:
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file; it appears complete or not at all."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(token_ids=self.token_ids, names=self.names, overrides=self.overrides,
                        chunked_size=self.chunked_size, fingerprint=self.fingerprint, base=self.base)
-        temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
-        try:
-            # as bytes: written by the library itself, the file would be readable for its owner only
-            temporary.write_bytes(save(
-                {f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
-                metadata=dict(format=_FORMAT, content=json.dumps(content))))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # as bytes: written by the library itself, the file would be readable for its owner only
+        data = save({f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
+                    metadata=dict(format=_FORMAT, content=json.dumps(content)))
+        with atomic_write(path, size=len(data)) as file:
+            file.write(data)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TunedPrompt:
@@ -119,11 +116,28 @@ def _read(path: Path) -> TunedPrompt:
     if metadata.get('format') != _FORMAT:
         raise TunedPromptError(f'"{path}" has the format {metadata.get("format")!r}; expected "{_FORMAT}". Give the '
                                'file that a prompt tuning run saved.')
-    content = json.loads(metadata['content'])
-    return TunedPrompt(
-        residuals=residuals, token_ids=tuple(map(tuple, content['token_ids'])), names=tuple(content['names']),
-        overrides=content['overrides'], chunked_size=content['chunked_size'], fingerprint=content['fingerprint'],
-        base=content['base'])
+    try:
+        content = json.loads(metadata['content'])
+        tuned = TunedPrompt(
+            residuals=residuals, token_ids=tuple(map(tuple, content['token_ids'])), names=tuple(content['names']),
+            overrides=content['overrides'], chunked_size=content['chunked_size'], fingerprint=content['fingerprint'],
+            base=content['base'])
+        is_complete = (
+            bool(residuals) and all(residual.ndim == 2 and residual.is_floating_point() for residual in residuals)
+            and all(isinstance(name, str) for name in tuned.names) and isinstance(tuned.overrides, Mapping)
+            and type(tuned.chunked_size) is int and isinstance(tuned.fingerprint, str) and isinstance(tuned.base, str)
+            and all(type(token) is int for tokens in tuned.token_ids for token in tokens)
+            and bool(tuned.names) == bool(tuned.token_ids)
+            and (not tuned.names or [len(tokens) for tokens in tuned.token_ids] == [len(part) for part in residuals]))
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise TunedPromptError(f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). '
+                               f'Give the '
+                               'file as a prompt tuning run saved it.') from error
+    if not is_complete:
+        raise TunedPromptError(f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give '
+                               f'the file '
+                               'as a prompt tuning run saved it.')
+    return tuned
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .prompt import shorten
+
 _HOW_TO_MAKE = 'Make one with tools/dataset_converters/vqa_vocabulary.py.'
 
 
@@ -32,7 +34,7 @@ def read_answers(answers: str | Path | Sequence[str]) -> tuple[str, ...]:
             raise FileNotFoundError(f'{source} is not there. {_HOW_TO_MAKE}')
         try:
             answers = json.loads(Path(answers).read_text(encoding='utf-8'))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError
             raise AnswerVocabularyError(f'{source} is not json ({error}). {_HOW_TO_MAKE}') from error
     if not isinstance(answers, Sequence) or isinstance(answers, str) or not answers:
         raise AnswerVocabularyError(f'{source} is {str(answers)[:60]!r}. Expected a list of answers, such as '
@@ -40,9 +42,21 @@ def read_answers(answers: str | Path | Sequence[str]) -> tuple[str, ...]:
     first_position: dict[str, int] = {}
     for index, answer in enumerate(answers):
         if not isinstance(answer, str) or not answer:
-            raise AnswerVocabularyError(f'{source} has {answer!r} at position {index}. Expected a text.')
+            raise AnswerVocabularyError(f'{source} has {shorten(repr(answer))} at position {index}. Expected a text.')
+        if not _is_unicode(answer):
+            raise AnswerVocabularyError(f'{source} has {ascii(answer)[:60]} at position {index}, with half a '
+                                        f'character (a '
+                                        f'lone surrogate). Expected valid Unicode. {_HOW_TO_MAKE}')
         earlier = first_position.setdefault(answer, index)
         if earlier != index:
             raise AnswerVocabularyError(f'{source} has "{answer}" twice (positions {earlier} and {index}). Expected '
                                         'every answer once.')
     return tuple(answers)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

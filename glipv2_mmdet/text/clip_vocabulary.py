@@ -35,9 +35,13 @@ def tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
     try:
         vocab = json.loads((folder / 'vocab.json').read_text(encoding='utf-8'))
         lines = (folder / 'merges.txt').read_text(encoding='utf-8').splitlines()
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError
         raise ValueError(f"Folder '{folder}' has an unreadable vocab.json or merges.txt ({error}). Expected the files "
                          'of a CLIP tokenizer: copy them again.') from error
+    if not isinstance(vocab, dict) or not all(type(number) is int and number >= 0 for number in vocab.values()):
+        raise ValueError(f"'{folder / 'vocab.json'}' is {str(vocab)[:60]}. Expected an object of entries with their "
+                         f"numbers, as "
+                         'CLIP has it: copy it again.')
     return _build(folder, vocab, _pairs(lines))
 
 

@@ -99,17 +99,23 @@ class StepGenerators:
 
     Ranks share a seed in mmengine and would hide the same places; a resumed run would start its numbers anew. Here a
     run that was interrupted hides the same words as one that was not. Steps are counted from mmengine's ``iter``.
+
+    Args:
+        step: the next step, from 0; by default mmengine's.
+        rank: whose numbers these are; by default those of this process.
     """
 
-    def __init__(self) -> None:
-        self._step: int | None = None
+    def __init__(self, step: int | None = None, rank: int | None = None) -> None:
+        self._step = step
+        self._rank = rank
 
     def next(self) -> torch.Generator:
         """The generator of the next step, on the host."""
         if self._step is None:
             self._step = MessageHub.get_current_instance().get_info('iter', 0)
+        rank = get_rank() if self._rank is None else self._rank
         # torch reads only 32 bits of a seed on the host, so the three are hashed, not laid side by side
-        identity = f'{torch.initial_seed()} {get_rank()} {self._step}'
+        identity = f'{torch.initial_seed()} {rank} {self._step}'
         self._step += 1
         digest = blake2b(identity.encode(), digest_size=4).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest, 'big'))

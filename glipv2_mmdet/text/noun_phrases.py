@@ -32,9 +32,13 @@ def find_noun_phrases(caption: str, backend: str = 'auto') -> list[tuple[str, tu
         (upper and lower case count as equal) is one entry with several ranges. No pronouns. May be empty.
 
     Raises:
-        ValueError: ``backend`` is unknown.
+        ValueError: ``backend`` is unknown, or the caption is not text.
         RuntimeError: ``backend`` is named but not installed with its data.
     """
+    if not isinstance(caption, str):
+        raise ValueError(f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for '
+                         f'noun '
+                         'phrases in.')
     phrases: dict[str, tuple[str, list[Span]]] = {}
     for start, end in _chunker(backend)(caption):
         words = ' '.join(caption[start:end].split())

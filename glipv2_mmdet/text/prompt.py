@@ -23,10 +23,11 @@ Span = tuple[int, int]
 # GLIP's weights were trained with exactly this between two class names, and nothing after the last one.
 SEPARATOR = '. '
 _ENDS = ' .\t\r\n'
-_PARENTHESES = re.compile(r'\([^()]*\)')
+_PARENTHESIS = re.compile(r'[()]')
 _BLANKS = re.compile(r'[_\s]+')
-# A dot inside a word ('v2.0', 'St.Bernard') does not separate; a run of dots separates once.
-_CLASS_BREAK = re.compile(r'\.+(?=\s|$)')
+# A dot inside a word ('v2.0', 'St.Bernard') does not separate; a run of dots separates once. It is tried from its
+# first dot only: from each of them, a hundred thousand dots would take minutes.
+_CLASS_BREAK = re.compile(r'(?<!\.)\.+(?=\s|$)')
 _LIKELY_SEPARATOR = re.compile(r'(?:[^\W\d]|\s)\.[^\W\d]|[,;|。，、\n]')
 
 
@@ -41,12 +42,22 @@ class Phrase:
     Args:
         name: What the user sees beside a box; for a class list the class name as it was given.
         spans: Half-open character ranges of ``Prompt.text``. Several when the words do not stand together.
+
+    Raises:
+        PromptError: A name that is not text, or spans that are not pairs of whole numbers.
     """
     name: str
     spans: tuple[Span, ...]
 
     def __post_init__(self) -> None:
-        spans = tuple((operator.index(start), operator.index(end)) for start, end in self.spans)
+        if not isinstance(self.name, str):
+            raise PromptError(f'Name of a phrase is {shorten(repr(self.name))} ({type(self.name).__name__}). Expected '
+                              'a text, what the user sees beside a box.')
+        try:
+            spans = tuple((operator.index(start), operator.index(end)) for start, end in self.spans)
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"Spans of phrase '{shorten(self.name)}' are {shorten(repr(self.spans))}. Expected pairs "
+                              'of whole numbers, for example [(0, 5)].') from error
         object.__setattr__(self, 'spans', spans)  # lists would make the prompt unfit as a key
 
 
@@ -61,16 +72,21 @@ class Prompt:
             False for a sentence.
 
     Raises:
-        PromptError: Text without a letter or digit, or a span that is empty or outside the text.
+        PromptError: Text without a letter or digit, phrases that are none, or a span that is empty or outside the
+            text.
     """
     text: str
     phrases: tuple[Phrase, ...]
     is_detection: bool
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'phrases', tuple(self.phrases))
         _check_text(self.text, 'Prompt')
-        for phrase in self.phrases:
+        phrases = tuple(self.phrases) if isinstance(self.phrases, Iterable) else (self.phrases,)
+        if not all(isinstance(phrase, Phrase) for phrase in phrases):
+            raise PromptError(f"Phrases of the prompt '{shorten(self.text)}' are {shorten(repr(self.phrases))}. "
+                              'Expected a sequence of Phrase.')
+        object.__setattr__(self, 'phrases', phrases)
+        for phrase in phrases:
             if not phrase.spans:
                 raise PromptError(f"Phrase '{shorten(phrase.name)}' has no span. Expected at least one "
                                   'character range (start, end) of the prompt text.')
@@ -98,10 +114,32 @@ def clean_class_name(name: str) -> str:
 
     Each pair of parentheses is removed on its own; GLIP and mmdet delete from the first '(' to the last ')'
     and keep a blank at the end. The tokens are the same for every LVIS name.
+
+    Raises:
+        PromptError: The name is not text.
     """
-    while '(' in name and (shorter := _PARENTHESES.sub('', name)) != name:
-        name = shorter  # once per nesting level
+    if not isinstance(name, str):
+        raise PromptError(f'Class name is {shorten(repr(name))} ({type(name).__name__}). Expected a text.')
+    if '(' in name:
+        name = _without_parentheses(name)
     return _BLANKS.sub(' ', name).strip()
+
+
+def _without_parentheses(name: str) -> str:
+    """Without every pair and what is in it, in one pass; a parenthesis without a partner stays."""
+    kept: list[str] = []
+    opened: list[int] = []  # length of ``kept`` where each open parenthesis begins
+    end = 0
+    for match in _PARENTHESIS.finditer(name):
+        kept.append(name[end:match.start()])
+        end = match.end()
+        if match.group() == '(':
+            opened.append(len(kept))
+        elif opened:
+            del kept[opened.pop():]
+            continue
+        kept.append(match.group())
+    return ''.join([*kept, name[end:]])
 
 
 def prompt_from_classes(names: Iterable[str],
@@ -183,7 +221,7 @@ def prompt_from_caption(caption: str,
             tokens_positive = [[[start, len(caption.rstrip(_ENDS))]]]
         phrases = [_phrase_from_spans(caption, index, spans) for index, spans in enumerate(tokens_positive)]
     if names is not None:
-        names = list(names)
+        names = list(names) if isinstance(names, Sequence) and not isinstance(names, str) else [names]
         if len(names) != len(phrases) or not all(isinstance(name, str) for name in names):
             raise PromptError(f'names is {shorten(repr(names))}, the caption has {len(phrases)} phrases. '
                               'Expected one text per phrase: pass as many names as there are lists in '
@@ -285,7 +323,10 @@ def _checked_names(names: Any) -> tuple[str, ...]:
     if isinstance(names, (Set, Mapping)):  # the order is the meaning of the labels
         raise PromptError(f'Class names are a {type(names).__name__}, which has no order that labels could '
                           f'refer to. {example}')
-    names = tuple(names)
+    try:
+        names = tuple(names)
+    except TypeError as error:  # an array without dimensions says that it can be iterated over
+        raise PromptError(f'Class names are {shorten(repr(names))} ({type(names).__name__}). {example}') from error
     if not names:
         raise PromptError(f'The list of class names is empty. {example}')
     first_position: dict[str, int] = {}

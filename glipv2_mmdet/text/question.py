@@ -5,6 +5,7 @@ In: a question, and for grounded training the character spans of boxes on ``ques
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from .noun_phrases import find_noun_phrases
@@ -30,7 +31,8 @@ def question_prompt(question: str, answer_token: str | None = None,
         Prompt whose first K phrases are the given ones; the last phrase is the answer, unless a given one already is.
 
     Raises:
-        PromptError: a question without letter or digit, or a span that is empty or negative.
+        PromptError: a question without letter or digit, spans that are no pairs of whole numbers, or a span that is
+            empty or negative.
     """
     if not isinstance(question, str) or not any(map(str.isalnum, question)):
         shown = shorten(repr(question))
@@ -41,13 +43,21 @@ def question_prompt(question: str, answer_token: str | None = None,
     if tokens_positive is None:
         phrases = [Phrase(name, spans) for name, spans in find_noun_phrases(question)]
     else:
-        phrases = [_phrase(question, spans, answer_span) for spans in tokens_positive]
+        try:
+            phrases = [_phrase(question, spans, answer_span) for spans in tokens_positive]
+        except (TypeError, ValueError) as error:
+            if isinstance(error, PromptError):
+                raise
+            raise PromptError(f'tokens_positive is {shorten(repr(tokens_positive))}. Expected a list of [start, end] '
+                              f'pairs '
+                              'of whole numbers per phrase, for example [[[0, 5]], [[9, 21]]].') from error
     if all(answer_span not in phrase.spans for phrase in phrases):
         phrases.append(Phrase(ANSWER_PHRASE, (answer_span,)))
     return Prompt(f'{question} {answer_token}', tuple(phrases), is_detection=False)
 
 
 def _phrase(question: str, spans: Sequence[Sequence[int]], answer_span: Span) -> Phrase:
+    spans = [(operator.index(start), operator.index(end)) for start, end in spans]
     # a span that only touches the answer counts as reaching it
     moved = [answer_span if end >= answer_span[0] else (start, end) for start, end in spans]
     names = [ANSWER_PHRASE if span == answer_span else question[slice(*span)] for span in dict.fromkeys(moved)]

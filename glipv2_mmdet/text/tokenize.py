@@ -112,7 +112,8 @@ class PromptTokenizer:
         self.start_id, self.end_id = _start_and_end(self.tokenizer)
         self.answer_token: str = _answer_token(self.tokenizer, self.mask_id)
         self.special_ids: tuple[int, ...] = tuple(self.tokenizer.all_special_ids)
-        self.vocab_size: int = len(self.tokenizer)
+        # an entry that is there twice has the second number, so that there are fewer entries than numbers
+        self.vocab_size: int = max(self.tokenizer.get_vocab().values()) + 1
         self._make_caches()
         # the first call sets the library's tokenizer up, which must not happen in two threads at once
         self._count('')
@@ -121,6 +122,9 @@ class PromptTokenizer:
         """Tokenize; a phrase owns every token whose characters overlap one of its spans.
 
         A prompt beyond ``max_tokens`` is cut; the phrases that are lost are named in one warning per prompt.
+
+        Raises:
+            PromptError: It is no :class:`Prompt`.
         """
         if not isinstance(prompt, Prompt):
             raise PromptError(
@@ -129,7 +133,14 @@ class PromptTokenizer:
         return self._cached_tokenize(prompt)
 
     def count_tokens(self, text: str) -> int:
-        """Number of tokens of a text, without start and end token; short texts are remembered."""
+        """Number of tokens of a text, without start and end token; short texts are remembered.
+
+        Raises:
+            PromptError: It is no text, or not valid Unicode.
+        """
+        if not isinstance(text, str):
+            raise PromptError(f'Tokens of {shorten(repr(text))} ({type(text).__name__}) cannot be counted. Expected a '
+                              'text.')
         return self._cached_count(text) if len(text) <= _MAX_COUNTED_LENGTH else self._count(text)
 
     def collate(self, tokenized: Sequence[TokenizedPrompt]) -> TokenBatch:
@@ -158,7 +169,11 @@ class PromptTokenizer:
             list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _count(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)['input_ids'])
+        try:
+            return len(self.tokenizer(text, add_special_tokens=False, verbose=False)['input_ids'])
+        except TypeError as error:  # what the library says of half a character
+            raise PromptError(f'Text {shorten(ascii(text))} has half a character (a lone surrogate). Expected valid '
+                              'Unicode: read the file as UTF-8, or remove it.') from error
 
     def _tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         encoded = self.tokenizer(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..text.prompt import shorten
 from .palette import label_font, phrase_colour
 from .text_panel import PanelText, paint_panel
 
@@ -19,6 +20,7 @@ from .text_panel import PanelText, paint_panel
 LEAST_SIDE = 640
 _BLACK = (0, 0, 0)
 _MASK_OPACITY = 0.4
+_MOST_CHARACTERS = 100  # of a label
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def paint_marks(image: np.ndarray, marks: Marks, scale: int = 1) -> np.ndarray:
     taken: list[tuple[float, float, float, float]] = []
     order = range(len(labels)) if marks.scores is None else np.argsort(-np.asarray(marks.scores), kind='stable')
     for k in order:
-        text = marks.names[k] if marks.scores is None else f'{marks.names[k]} {float(marks.scores[k]):.2f}'
+        text = shorten(marks.names[k], _MOST_CHARACTERS)
+        text = text if marks.scores is None else f'{text} {float(marks.scores[k]):.2f}'
         place = place_label(boxes[k], text, size, picture.size, taken)
         if place is not None:
             taken.append(place)

@@ -6,7 +6,7 @@ In: a data sample. Out: :class:`PanelText`, its wrapped :class:`Line` s, and the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ BACKGROUND: Colour = (24, 26, 30)
 PLAIN: Colour = (225, 228, 232)
 QUIET: Colour = (150, 156, 164)
 _MOST_ANSWERS = 5
+#: Of a paragraph; the class names of LVIS are 15,000 characters. What is behind them is left out.
+MOST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,14 @@ def wrap(paragraph: PanelText, width: int, size: int) -> list[Line]:
     lines: list[tuple[int, int]] = []  # character ranges
     start = end = 0
     for word_start, word_end in _words(paragraph.text):
-        while font.getlength(paragraph.text[word_start:word_end]) > width and word_end - word_start > 1:
+        # a line never has more characters than pixels; measuring all of a long word for every line would take minutes
+        while word_end - word_start > 1 and (
+                word_end - word_start > width or font.getlength(paragraph.text[word_start:word_end]) > width):
             if end > start:
                 lines.append((start, end))
             cut = word_start + 1
-            while cut < word_end and font.getlength(paragraph.text[word_start:cut + 1]) <= width:
+            most = min(word_end, word_start + width)
+            while cut < most and font.getlength(paragraph.text[word_start:cut + 1]) <= width:
                 cut += 1
             lines.append((word_start, cut))
             start = end = word_start = cut
@@ -112,7 +117,7 @@ def wrap(paragraph: PanelText, width: int, size: int) -> list[Line]:
 def paint_panel(paragraphs: Sequence[PanelText], width: int, size: int) -> np.ndarray:
     """(H, ``width``, 3) RGB; H grows with the number of lines and is 0 for none."""
     margin, step = size // 2, line_height(size)
-    lines = [line for paragraph in paragraphs for line in wrap(paragraph, width - 2 * margin, size)]
+    lines = [line for paragraph in map(_shortened, paragraphs) for line in wrap(paragraph, width - 2 * margin, size)]
     if not lines:
         return np.zeros((0, width, 3), dtype=np.uint8)
     panel = Image.new('RGB', (width, 2 * margin + step * len(lines)), BACKGROUND)
@@ -127,6 +132,12 @@ def paint_panel(paragraphs: Sequence[PanelText], width: int, size: int) -> np.nd
             draw.text((x, y), text, font=font, fill=colour)
             x += advance
     return np.asarray(panel)
+
+
+def _shortened(paragraph: PanelText) -> PanelText:
+    if len(paragraph.text) <= MOST_CHARACTERS:
+        return paragraph
+    return replace(paragraph, text=f'{paragraph.text[:MOST_CHARACTERS]} …')
 
 
 def line_height(size: int) -> int:

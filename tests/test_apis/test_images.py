@@ -128,3 +128,22 @@ def test_a_page_instead_of_an_image_is_refused():
         server.files['/a.jpg'] = buffer.getvalue()
         with pytest.raises(ImageInputError, match=r'/a\.jpg" cannot be read as an image'):
             read(f'{server.url}/a.jpg')
+
+
+def test_a_picture_that_pillow_cannot_decode_is_no_image():
+    buffer = BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(buffer, format='PNG')
+    picture = Image.open(BytesIO(buffer.getvalue()[:800]))
+    with pytest.raises(ImageInputError, match='"image" cannot be read as an image'):
+        list(ImageInputs(picture))
+
+
+def test_a_picture_without_pixels_is_no_image():
+    with pytest.raises(ImageInputError, match=r'shape \(0, 5, 3\)'):
+        list(ImageInputs(Image.new('RGB', (5, 0))))
+
+
+@pytest.mark.parametrize('name', ['a' * 5000, '\ud83d.jpg', 'x\x00.jpg'])
+def test_a_name_that_no_file_can_have_is_not_found(name):
+    with pytest.raises(FileNotFoundError, match='There is no image'):
+        ImageInputs(name)

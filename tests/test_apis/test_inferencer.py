@@ -292,3 +292,23 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path):
     (tmp_path / 'model.py').write_text("model = dict(type='GLIPv2')")
     with pytest.raises(ValueError, match='no test_dataloader'):
         GLIPv2Inferencer(tmp_path / 'model.py')
+
+
+@pytest.mark.parametrize('shape', [(1, 5000, 3), (5000, 1, 3)])
+def test_an_image_whose_side_would_vanish_is_refused(nano, shape):
+    with pytest.raises(ImageInputError, match='shorter side would be less than a pixel'):
+        nano('glipv2-nano').detect(np.zeros(shape, dtype=np.uint8), PROMPT)
+
+
+@pytest.mark.parametrize('ask, given', [
+    ('ground', 5), ('ground', [5]), ('ground', b'a cat'), ('ask', None), ('ask', {'a': 1})])
+def test_something_else_than_a_text_is_named(nano, scenes, ask, given):
+    model = nano('glipv2-nano-vqa' if ask == 'ask' else 'glipv2-nano')
+    with pytest.raises(PromptError, match='Expected a'):
+        getattr(model, ask)(scenes[0], given)
+
+
+@pytest.mark.parametrize('phrases', ['cat', 5, {'cat': 1}, ['cat', 3]])
+def test_phrases_that_are_none_are_named(nano, scenes, phrases):
+    with pytest.raises(PromptError, match='phrases is'):
+        nano('glipv2-nano').ground(scenes[0], 'a cat', phrases=phrases)

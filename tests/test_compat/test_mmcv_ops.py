@@ -144,6 +144,17 @@ def test_roi_align_gradient_is_that_of_the_function():
     assert gradcheck(lambda x: roi_align(x, rois, (2, 3), 1.0, 2, 'avg', True), (features,))
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_roi_align_takes_the_types_of_mixed_precision_forward_and_backward(dtype):
+    features = torch.arange(32.0).view(1, 2, 4, 4)
+    rois, low, full = torch.tensor([[0.0, 0.5, 0.5, 3.0, 3.5]]), *(
+        features.to(x).requires_grad_() for x in (dtype, torch.float32))
+    for x in (low, full):
+        roi_align(x, rois, (2, 2), 1.0, 2, 'avg', True).sum().backward()
+    assert low.grad.dtype == dtype
+    torch.testing.assert_close(low.grad.float(), full.grad, rtol=0.01, atol=0.01)
+
+
 @stand_in_only
 def test_roi_align_by_maximum_says_what_to_use():
     with pytest.raises(NotImplementedError, match="use pool_mode='avg'"):

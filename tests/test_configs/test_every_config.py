@@ -16,6 +16,8 @@ def test_a_config_starts_with_its_purpose_and_reads(path):
     assert path.read_text().startswith('# ')
     config = Config.fromfile(path)
     assert config.custom_imports['imports'] == ['glipv2_mmdet']
+    checkpoint = config.default_hooks.checkpoint
+    assert checkpoint.type == 'DurableCheckpointHook' and checkpoint.max_keep_ckpts >= 2
 
 
 @pytest.mark.slow

@@ -123,3 +123,26 @@ def test_streams_mix(shards):
         dict(type='WebDatasetPairs', shards=shards, num_samples=12),
         dict(type='WebDatasetPairs', shards=shards, num_samples=5)])))
     assert dataset.cumulative_sizes == [12, 17] and dataset[3]['text'] == dataset[16]['text'] == CAPTION
+
+
+def test_a_broken_shard_is_named_and_the_stream_goes_on_behind_it(shards, tmp_path):
+    cut = tmp_path / 'cut.tar'
+    cut.write_bytes(b'no tar at all' * 100)
+    dataset = stream([str(cut), shards], shuffle_buffer=1)
+    failures, samples = 0, []
+    for _ in range(30):
+        try:
+            samples.append(dataset.get_data_info(0))
+        except ODVGError as error:
+            assert 'cut.tar: the shard cannot be read to its end' in str(error)
+            failures += 1
+    assert failures >= 1 and len(samples) >= 20
+
+
+def test_shards_without_a_pair_are_an_error_and_no_endless_loop(tmp_path):
+    empty = tmp_path / 'empty.tar'
+    empty.write_bytes(bytes(10240))
+    dataset = stream(str(empty))
+    for _ in range(2):
+        with pytest.raises(ODVGError, match=r'empty\.tar: neither this shard nor any other of 1 has a pair'):
+            dataset.get_data_info(0)

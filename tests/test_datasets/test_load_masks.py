@@ -158,3 +158,20 @@ def test_the_shapes_data_have_a_mask_for_every_box(shapes_dir):
         for (x1, y1, x2, y2), mask in zip(boxes, loaded['gt_masks'].masks, strict=True):
             rows, columns = np.nonzero(mask)
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [x1, y1, x2, y2]
+
+
+@pytest.mark.parametrize('mask, message', [
+    (dict(size=[8, 10], counts=[90]), 'add up to 90 pixels; expected 80'),
+    (dict(size=[8, 10], counts=[-5, 85]), 'expected a list of polygons'),
+    (dict(size=[8, 10], counts=[10**30]), 'add up to 10'),
+    (dict(size=[8, 10], counts='zzzz'), 'expected a list of polygons'),
+    (dict(size=[8, 10], counts='é'), 'expected a list of polygons'),
+    (dict(size=[8, 10], counts='P' * 500), 'expected a list of polygons'),
+    (dict(size=[8, 10], counts='00'), 'add up to 0 pixels'),
+    (dict(size=8, counts=[80]), 'expected a list of polygons'),
+    ([[float('nan')] * 6], 'far outside'),
+    ([[1e30, 0, 1, 1, 2, 2]], 'far outside'),
+    ([[1e5, -1e5] * 3 + [0, 0]], 'far outside')])
+def test_codes_that_would_end_the_process_are_refused(mask, message):
+    with pytest.raises(MaskError, match=f'instance 0: .*{message}'):
+        load(mask)

@@ -74,7 +74,7 @@ def test_a_prompt_is_built_from_it(load):
 @pytest.mark.parametrize(('box', 'error', 'text'), [
     (_box(1, 1, [1, 1, 5, 5], [[30, 99]]), ODVGError, r'mixed\.json:row 1: span \[30, 99\]'),
     ({k: v for k, v in _box(1, 1, [1, 1, 5, 5], [[0, 2]]).items() if k != 'tokens_positive'}, ValueError,
-     r"mixed\.json: row 1 or one of its boxes has no 'tokens_positive'"),
+     r"mixed\.json: row 1 or one of its boxes: no field 'tokens_positive'"),
 ])
 def test_a_row_that_cannot_be_used_is_named(load, box, error, text):
     with pytest.raises(error, match=text):

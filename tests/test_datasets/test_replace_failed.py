@@ -1,6 +1,7 @@
 """Samples that fail to load: replaced, logged, counted, and too many of them."""
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import BaseDataset
 
 from glipv2_mmdet.datasets import ReplaceFailedSamples
@@ -101,3 +102,19 @@ def test_what_parts_disagree_on_is_no_metainfo():
     assert ReplaceFailedSamples(parts).metainfo == dict(kind='x')
     parts.metainfo = dict(classes=('a',))
     assert ReplaceFailedSamples(parts).metainfo == dict(classes=('a',))
+
+
+def test_an_image_of_one_channel_is_replaced():
+    class Gray(BaseDataset):
+        def __init__(self):
+            super().__init__(lazy_init=True)
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return dict(inputs=torch.zeros(1 if index == 0 else 3, 4, 5))
+
+    np.random.seed(0)
+    dataset = ReplaceFailedSamples(Gray(), max_failed_share=1.0)
+    assert dataset[0]['inputs'].shape == (3, 4, 5) and dataset.num_failures >= 1

@@ -41,6 +41,7 @@ def rule_of(snippet: Snippet) -> Rule | None:
 RULES = [
     # README.md, install.md, contributing.md: environment
     Rule(r'^make (quickstart|test|test-fast|env|docs)$', reason='the whole run, by hand and in continuous integration'),
+    Rule(r'^make soak$', reason='an hour; a sample of each campaign is tests/test_reliability'),
     Rule(r'^(pip|python -m pip) (install|download)', reason=INSTALLS),
     Rule(r'^python -c "import glipv2_mmdet',
          test='tests/test_docs/test_commands.py::test_the_package_says_its_version'),
@@ -79,6 +80,13 @@ RULES = [
     Rule(r'^python -m pytest', reason='is the test suite'),
     Rule(r'^python tests/test_docs/list_commands\.py',
          test='tests/test_docs/test_commands.py::test_the_list_has_a_line_per_snippet'),
+    # reliability.md, bad_input.md, security.md
+    Rule(r'tools/replay_batch\.py', test='tests/test_engine/test_replay.py::test_every_loss_is_that_of_the_run'),
+    Rule(r'benchmarks/reliability/extreme_numbers\.py',
+         test='tests/test_reliability/test_numbers.py::test_the_program_counts_and_fails_where_a_step_went_wrong'),
+    Rule(r'benchmarks/reliability/inputs\.py',
+         test='tests/test_reliability/test_inputs.py::test_every_input_gives_a_result_or_a_documented_error'),
+    Rule(r'data_changed=warn', test='tests/test_engine/test_data_fingerprint.py'),
     Rule(r'^python benchmarks/', reason='measures for minutes; run for the printed figures'),
     # all pages: training and testing
     Rule(r'tools/(dist_)?(train|test)\.(sh|py) .*_nano_', reason=MINUTES),

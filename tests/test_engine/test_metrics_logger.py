@@ -54,7 +54,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     def full_disk(_):
         raise OSError('no space')
 
-    monkeypatch.setattr('glipv2_mmdet.datasets.conversion.odvg_writer.os.fsync', full_disk)
+    monkeypatch.setattr('glipv2_mmdet.files.os.fsync', full_disk)
     with pytest.raises(OSError, match='no space'):
         hook().after_test_epoch(FakeRunner(tmp_path, dict(mAP=0.25)))
     assert json.loads((tmp_path / 'metrics.json').read_text()) == dict(mAP=0.5)

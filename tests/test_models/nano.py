@@ -55,10 +55,9 @@ def build_mask_detector(frozen_parts: Sequence[str] = (), **test_cfg) -> GLIPv2:
     return build_detector(dict(mask_head=MASK_HEAD, frozen_parts=frozen_parts), **test_cfg)
 
 
-def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
-    """A whole detector with random weights and spread-out scores, in eval mode; ``parts`` adds to it or replaces."""
-    torch.manual_seed(0)
-    detector = MODELS.build(
+def detector_settings(parts: dict | None = None, **test_cfg) -> dict:
+    """The config of :func:`build_detector`."""
+    return (
         dict(
             type='GLIPv2',
             data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
@@ -112,6 +111,12 @@ def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
         )
         | (parts or {})
     )
+
+
+def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:
+    """A whole detector with random weights and spread-out scores, in eval mode; ``parts`` adds to it or replaces."""
+    torch.manual_seed(0)
+    detector = MODELS.build(detector_settings(parts, **test_cfg))
     detector.init_weights()
     for name in ('box', 'centerness', 'text_projection'):
         torch.nn.init.normal_(getattr(detector.bbox_head, name).weight, std=0.5)

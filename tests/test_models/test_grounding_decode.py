@@ -7,6 +7,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 from mmengine.config import ConfigDict
 
+from glipv2_mmdet.models.dense_heads import grounding_decode
 from glipv2_mmdet.models.dense_heads.grounding_atss_head import BOX_CODER
 from glipv2_mmdet.models.dense_heads.grounding_decode import select_candidates, suppress, suppress_prompts
 from glipv2_mmdet.structures import Candidates, GroundingOutputs
@@ -172,3 +173,34 @@ def test_suppression_does_not_depend_on_the_place_in_the_list():
         suppress_prompts([candidates(boxes, [0.9, 0.8, 0.7], [0, 0, 0])], [(place,)], None,
                          ConfigDict(nms=dict(type='nms', iou_threshold=0.6))).bboxes for place in (0, 1202))
     assert len(low) == 3 and torch.equal(low, high)
+
+
+@pytest.fixture
+def warnings(monkeypatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(grounding_decode, 'warn_not_finite', said.append)
+    return said
+
+
+@pytest.mark.parametrize('cfg', [dict(), dict(min_bbox_size=0)])
+def test_what_is_no_number_is_left_out_and_not_sorted_first(warnings, cfg):
+    nan = float('nan')
+    found = suppress(candidates([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, nan, 70, 10]],
+                                [0.5, nan, 0.9, 0.7], [0, 0, 1, 1]), None,
+                     ConfigDict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=10, **cfg))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.5]) and found.labels.tolist() == [1, 0]
+    assert warnings == []  # something was found
+
+
+def test_a_model_whose_numbers_are_none_says_so(warnings, monkeypatch):
+    nothing = suppress(candidates([[0, 0, 10, 10]], [float('nan')], [0]), None, CFG)
+    assert len(nothing) == 0 and warnings == ['boxes or their centerness']
+    monkeypatch.setattr(f'{__name__}.PROBS', PROBS * float('nan'))
+    assert len(select([[1, 1, 0]]).scores) == 0
+    assert warnings[1:] == ['region-word scores']
+
+
+def test_an_image_without_detections_is_no_reason_to_warn(warnings):
+    assert len(select([[1, 1, 0]], score_thr=0.99).scores) == 0
+    suppress(candidates([[0, 0, 0, 0]], [0.5], [0]), None, CFG)
+    assert warnings == []

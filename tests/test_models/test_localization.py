@@ -83,3 +83,27 @@ def test_no_positive_anchor_is_exactly_zero_and_still_joins_the_collective(monke
     assert len(calls) == 1
     sum(terms).backward()
     assert boxes.grad.shape == (0, 4) and logits.grad.shape == (0,)
+
+
+def test_a_box_without_area_and_an_anchor_outside_have_no_centerness():
+    anchors = torch.tensor([[5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 8.0, 8.0], [50.0, 0.0, 60.0, 8.0]])
+    boxes = torch.tensor([[5.0, 5.0, 5.0, 5.0], [4.0, 0.0, 4.0, 8.0], [0.0, 0.0, 8.0, 8.0]])
+    assert centerness_target(anchors, boxes).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize('value', [0.0, 1e-30, 1e4, -1e4, 65504.0, 1e30, -1e30, float('inf')])
+def test_boxes_of_any_size_have_a_finite_loss_and_gradient(value):
+    boxes = BOXES.clone()
+    boxes[0] = value
+    boxes[1] += torch.tensor([-1.0, -1.0, 1.0, 1.0]) * abs(value)
+    boxes.requires_grad_()
+    loss, _ = LocalizationLoss()(boxes, LOGITS, TARGETS, ANCHORS, torch.tensor(1.0))
+    loss.backward()
+    assert 0 < float(loss.detach()) <= 4 * 2 * len(BOXES) and boxes.grad.isfinite().all()
+
+
+def test_equal_boxes_cost_nothing_also_without_area():
+    boxes = torch.cat((TARGETS[:2], torch.tensor([[5.0, 5.0, 5.0, 5.0]]))).requires_grad_()
+    loss, _ = LocalizationLoss()(boxes, LOGITS, boxes.detach(), ANCHORS, torch.tensor(1.0))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5) and boxes.grad.isfinite().all()

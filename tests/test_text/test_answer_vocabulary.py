@@ -27,3 +27,11 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / 'broken.json').write_text('["yes"')
     with pytest.raises(AnswerVocabularyError, match='is not json'):
         read_answers(tmp_path / 'broken.json')
+
+
+@pytest.mark.parametrize('content', ['[' * 100_000, '[' + '1' * 6000 + ']', r'["\ud83d"]'])
+def test_files_that_would_break_something_later_are_refused(tmp_path, content):
+    file = tmp_path / 'answers.json'
+    file.write_text(content)
+    with pytest.raises(AnswerVocabularyError, match=r'answers\.json'):
+        read_answers(file)

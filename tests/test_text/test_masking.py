@@ -131,6 +131,12 @@ def test_a_resumed_run_hides_what_an_uninterrupted_one_hides(numbers_of):
     assert numbers_of(start=2, steps=2) == numbers_of()[2:]
 
 
+def test_a_step_of_another_rank_can_be_repeated(numbers_of):
+    expected = numbers_of(rank=3, start=7, steps=1)
+    numbers_of()  # another rank, another step
+    assert [torch.rand(3, generator=StepGenerators(step=7, rank=3).next()).tolist()] == expected
+
+
 def test_global_random_state_is_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import pickle
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -304,3 +305,26 @@ def test_the_text_package_imports_nothing_heavy(text_folder):
         for node in tree.body:
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 assert node.module.split('.')[0] in at_import, (file, node.module)
+
+
+@pytest.mark.parametrize('text', ['.' * 100_000 + 'a', 'a' + '.' * 100_000, '(' * 50_000 + 'a' + ')' * 50_000 + 'b'])
+def test_a_hundred_thousand_dots_or_parentheses_take_no_minutes(text):
+    start = time.perf_counter()
+    assert parse_prompt(text, custom_entities=True).names
+    assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize('name, words', [
+    ('a(b(c)d)e', 'ae'), ('a) (b', 'a) (b'), ('((a)', '('), ('(a))b', ')b'), ('x (y) (z)', 'x')])
+def test_parentheses_go_with_their_partners(name, words):
+    assert clean_class_name(name) == words
+
+
+@pytest.mark.parametrize('make', [
+    lambda: Phrase(None, ((0, 1),)), lambda: Phrase('cat', None), lambda: Phrase('cat', [[0]]),
+    lambda: Phrase('cat', [['a', 'b']]), lambda: Prompt('a cat', None, False), lambda: Prompt('a cat', ['cat'], False),
+    lambda: clean_class_name(3), lambda: prompt_from_classes(np.array('cat')),
+    lambda: prompt_from_caption('a cat', [[[0, 5]]], names=3)])
+def test_a_wrong_type_is_a_prompt_error(make):
+    with pytest.raises(PromptError, match='Expected'):
+        make()

@@ -56,3 +56,9 @@ def test_unknown_characters_and_long_questions_still_make_a_prompt(caplog):
     long = question_prompt('is the very small red circle left of the star?', tokenizer.answer_token)
     tokenized = tokenizer(long)
     assert len(tokenized.input_ids) == 8 and 'answer' in tokenized.lost
+
+
+@pytest.mark.parametrize('spans', [5, [5], [[5]], [[[0]]], [[['a', 'b']]], [[[0.0, 5.0]]]])
+def test_spans_that_are_none_are_named(spans):
+    with pytest.raises(PromptError, match=r'tokens_positive is .*Expected a list of'):
+        question_prompt('is the cat wet?', 'answer', spans)

@@ -294,3 +294,18 @@ def test_the_tokenizer_folder_beside_the_fixtures_is_the_shipped_vocabulary(shar
     other = PromptTokenizer(shared_dir / 'parity' / 'bert_2l')
     prompt = prompt_from_classes(['potted plant', 'St. Bernard', 'naïve café'])
     assert other(prompt) == tokenizer(prompt)
+
+
+@pytest.mark.parametrize('text', [None, 5, b'cat', '\ud83d cat'])
+def test_tokens_of_what_is_no_text_are_not_counted(text):
+    with pytest.raises(PromptError, match='Expected'):
+        PromptTokenizer().count_tokens(text)
+
+
+def test_an_entry_that_is_there_twice_leaves_no_token_outside_the_vocabulary(tmp_path):
+    entries = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'cat']
+    file = tmp_path / 'vocab.txt'
+    file.write_text('\n'.join(entries * 2))
+    tokenizer = PromptTokenizer(file)
+    tokens = tokenizer(prompt_from_caption('a cat', [[[0, 5]]])).input_ids
+    assert max(tokens) < tokenizer.vocab_size == 14

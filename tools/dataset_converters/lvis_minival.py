@@ -10,7 +10,7 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from glipv2_mmdet.datasets.conversion.json_stream import iterate_array
-from glipv2_mmdet.datasets.conversion.odvg_writer import atomic_write
+from glipv2_mmdet.files import atomic_write
 
 NUM_IMAGES = 4809
 FOLDER = 'val2017'

@@ -8,8 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from glipv2_mmdet.datasets.conversion import atomic_write, choose_images
+from glipv2_mmdet.datasets.conversion import choose_images
 from glipv2_mmdet.datasets.vqa_records import read_entries
+from glipv2_mmdet.files import atomic_write
 
 
 def parse_args(argv=None):

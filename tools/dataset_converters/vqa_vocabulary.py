@@ -10,7 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from glipv2_mmdet.datasets.conversion import atomic_write, choose_answers, count_answers
+from glipv2_mmdet.datasets.conversion import choose_answers, count_answers
+from glipv2_mmdet.files import atomic_write
 
 
 def parse_args(argv=None):

@@ -5,7 +5,7 @@ from .coco_layout import coco_class_names, coco_records
 from .imagenet_boxes import imagenet_class_names, imagenet_records
 from .json_stream import GroupedRows, iterate_array
 from .mdetr import mdetr_records
-from .odvg_writer import atomic_write, write_label_map, write_odvg
+from .odvg_writer import write_label_map, write_odvg
 from .open_images import open_images_class_names, open_images_records
 from .visual_genome import visual_genome_class_names, visual_genome_records
 from .vqa_grounding import join_labels, question_captions
@@ -14,7 +14,6 @@ from .vqa_vocabulary import choose_answers, choose_images, count_answers
 __all__ = [
     'CheckReport',
     'GroupedRows',
-    'atomic_write',
     'check_odvg',
     'choose_answers',
     'choose_images',

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from .json_stream import GroupedRows, iterate_array
+from ..record_checks import reading, require_boxes, require_size
+from .json_stream import GroupedRows, field_of, iterate_array
 
+_LAYOUT = ('Expected COCO\'s layout, with every category among "categories"; see --file-names for files without '
+           '"file_name".')
 #: Listed in Objects365 v2's training json, but not in its archives.
 OBJECTS365_V2_ABSENT = frozenset((
     'patch16/objects365_v2_00908726.jpg', 'patch6/objects365_v1_00320532.jpg', 'patch6/objects365_v1_00320534.jpg'))
@@ -22,10 +25,12 @@ def coco_class_names(ann_file: str | Path, renames: Mapping[str, str] | None = N
     Raises:
         ValueError: no categories, or broken json.
     """
-    categories = sorted(iterate_array(ann_file, 'categories'), key=lambda category: category['id'])
+    with reading(str(ann_file), ValueError, _LAYOUT):
+        categories = sorted(iterate_array(ann_file, 'categories'), key=lambda category: category['id'])
     if not categories:
         raise ValueError(f'{ann_file}: "categories" is empty. MDETR files look like that: use mdetr_to_odvg.py.')
-    return tuple((renames or {}).get(category['name'], category['name']).strip() for category in categories)
+    with reading(str(ann_file), ValueError, _LAYOUT):
+        return tuple((renames or {}).get(category['name'], category['name']).strip() for category in categories)
 
 
 def coco_records(ann_file: str | Path, file_names: str = 'as_given',
@@ -42,25 +47,32 @@ def coco_records(ann_file: str | Path, file_names: str = 'as_given',
         ValueError: a missing field or unknown category; the text names file and image.
     """
     find_name = _FILE_NAMES[file_names]
-    ids = sorted(category['id'] for category in iterate_array(ann_file, 'categories'))
-    labels = {category: label for label, category in enumerate(ids)}
-    rows = ((box['image_id'], [box['bbox'], box['category_id']])
-            for box in iterate_array(ann_file, 'annotations') if not box.get('iscrowd'))
-    with GroupedRows(rows, scratch_folder) as boxes:
+    with reading(str(ann_file), ValueError, _LAYOUT):
+        ids = sorted(category['id'] for category in iterate_array(ann_file, 'categories'))
+        labels = {category: label for label, category in enumerate(ids)}
+    with GroupedRows(_rows(ann_file), scratch_folder) as boxes:
         for image in iterate_array(ann_file, 'images'):
-            try:
+            place = f'{ann_file}: image {image.get("id") if isinstance(image, dict) else str(image)[:60]}'
+            with reading(place, ValueError, _LAYOUT):
                 name = find_name(image)
+                require_boxes([box for box, _ in boxes[image['id']]], place, ValueError)
+                require_size(image['height'], image['width'], place, ValueError)
                 instances = [
                     {'bbox': [x, y, x + width, y + height], 'label': labels[category]}
                     for (x, y, width, height), category in boxes[image['id']]]
                 record = {'filename': name, 'height': image['height'], 'width': image['width'],
                           'image_id': image['id'], 'detection': {'instances': instances}}
-            except KeyError as error:
-                raise ValueError(
-                    f'{ann_file}: image {image.get("id")}: {error} is missing among its fields, or no category of '
-                    'this file. Expected COCO\'s layout; see --file-names for files without "file_name".') from error
             if file_names != 'last_folder' or name not in OBJECTS365_V2_ABSENT:
                 yield record
+
+
+def _rows(ann_file: str | Path) -> Iterator[tuple[int | str, list]]:
+    for box in iterate_array(ann_file, 'annotations'):
+        key = field_of(box, 'image_id', ann_file)
+        with reading(f'{ann_file}: a box of image {key}', ValueError, _LAYOUT):
+            row = [box['bbox'], box['category_id']]
+        if not box.get('iscrowd'):
+            yield key, row
 
 
 def _last_folder(name: str) -> str:

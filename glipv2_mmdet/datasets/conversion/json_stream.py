@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from typing import Any
 import ijson
 
 _CHUNK = 1 << 20  # bytes read at once
+_MOST_BITS = 63  # of a number in the database
+_DEEP = re.compile(rb'(?:[\[{]\s*(?:"[^"]{0,99}"\s*:\s*)?){200}')
 
 
 def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
@@ -33,12 +36,14 @@ def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
         with open(path, 'rb') as file:
             prefix = 'item' if key is None else f'{key}.item'
             # json's own numbers instead of decimal ones
-            for item in ijson.items(file, prefix, use_float=True, buf_size=_CHUNK):
+            for item in ijson.items(_Shallow(file), prefix, use_float=True, buf_size=_CHUNK):
                 yield item
                 count += 1
         if not count:
             _check_for_array(path, key)
-    except ijson.JSONError as error:
+    except (ijson.JSONError, ValueError, RecursionError) as error:  # a ValueError of text that is not UTF-8
+        if type(error) is ValueError:  # our own
+            raise
         place = 'before the first item' if not count else f'behind item {count}'
         raise ValueError(
             f'{path}: broken json {place} of {_name(key)} ({" ".join(str(error).split())}). Expected the json file '
@@ -46,10 +51,23 @@ def iterate_array(path: str | Path, key: str | None = None) -> Iterator[Any]:
         ) from error
 
 
+class _Shallow:
+    """A file in which nothing is hundreds of lists deep: ijson keeps the path to each level, gigabytes of them."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        if _DEEP.search(content):
+            raise ijson.JSONError('lists in lists without end')
+        return content
+
+
 def _check_for_array(path: str | Path, key: str | None) -> None:
     """Tells an empty array from another value and from none."""
     with open(path, 'rb') as file:
-        events = ijson.parse(file, buf_size=_CHUNK)
+        events = ijson.parse(_Shallow(file), buf_size=_CHUNK)
         event = next((event for prefix, event, _ in events if prefix == (key or '')), None)
     if event is None:
         raise ValueError(f'{path}: no "{key}" at the top of this json file. Is it the annotation file this tool '
@@ -57,6 +75,20 @@ def _check_for_array(path: str | Path, key: str | None) -> None:
     if event != 'start_array':
         raise ValueError(f'{path}: {_name(key)} is no array but a {event.removeprefix("start_")}. Is it the '
                          'annotation file this tool expects?')
+
+
+def field_of(row: Any, name: str, path: str | Path) -> int | str:
+    """The key that a row is grouped by.
+
+    Raises:
+        ValueError: the row has none, or one that is neither number nor text.
+    """
+    key = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(key, (int, str)) or (isinstance(key, int) and key.bit_length() > _MOST_BITS):
+        raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it '
+                         f'the '
+                         'annotation file this tool expects?')
+    return key
 
 
 def _name(key: str | None) -> str:

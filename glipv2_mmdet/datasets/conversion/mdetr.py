@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .json_stream import GroupedRows, iterate_array
+from ..record_checks import reading
+from .json_stream import GroupedRows, field_of, iterate_array
+
+_FIELDS = 'Expected the fields of MDETR: id, file_name, height, width, caption; image_id, bbox, tokens_positive.'
+
+
+class UnknownSource(ValueError):
+    """A ``data_source`` that has no image folder."""
 
 
 def mdetr_records(
@@ -31,22 +38,17 @@ def mdetr_records(
     Raises:
         ValueError: broken json, a missing field, or a ``data_source`` without folder.
     """
-    rows = ((box['image_id'], box) for box in iterate_array(ann_file, 'annotations'))
+    rows = ((field_of(box, 'image_id', ann_file), box) for box in iterate_array(ann_file, 'annotations'))
     with GroupedRows(rows, scratch_folder) as boxes:
         for image in iterate_array(ann_file, 'images'):
+            row = image.get('id') if isinstance(image, dict) else str(image)[:60]
+            place = f'{ann_file}: row {row} or one of its boxes'
             try:
-                yield image['id'], _record(image, boxes[image['id']], image_folders)
-            except KeyError as error:
-                raise ValueError(
-                    f'{ann_file}: row {image.get("id")} or one of its boxes has no {error}. Expected the fields of '
-                    'MDETR: id, file_name, height, width, caption; image_id, bbox, tokens_positive.'
-                ) from error
-            except _UnknownSource as error:
+                with reading(place, ValueError, _FIELDS):
+                    record = image['id'], _record(image, boxes[image['id']], image_folders)
+            except UnknownSource as error:
                 raise ValueError(f'{ann_file}: row {image["id"]}: {error}') from error
-
-
-class _UnknownSource(ValueError):
-    pass
+            yield record
 
 
 def _record(image: dict, boxes: list[dict], folders: Mapping[str, str] | None) -> dict:
@@ -81,7 +83,7 @@ def _folder(source: Any, folders: Mapping[str, str] | None) -> str:
     if source in folders:
         return folders[source]
     if '*' not in folders:
-        raise _UnknownSource(
+        raise UnknownSource(
             f'"data_source" is {source!r}; there are image folders for {sorted(folders)}. Add one for it, or for '
             "'*', which stands for every other source."
         )

@@ -7,13 +7,13 @@ nothing; a killed one leaves only a temporary file.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
+
+from glipv2_mmdet.files import atomic_write
 
 
 def write_odvg(path: str | Path, records: Iterable[dict], sources: Sequence[str | Path],
@@ -51,21 +51,6 @@ def write_label_map(path: str | Path, names: Iterable[str]) -> None:
     """{"0": name, ...}, mmdet's label map."""
     with atomic_write(Path(path)) as file:
         file.write(json.dumps({str(k): name for k, name in enumerate(names)}, indent=1, ensure_ascii=False).encode())
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name only when it is complete and on the disk; an error leaves nothing behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _origin(sources: Sequence[str | Path], settings: dict[str, Any]) -> dict[str, Any]:

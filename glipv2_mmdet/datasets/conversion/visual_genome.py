@@ -10,7 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .json_stream import GroupedRows, iterate_array
+from ..record_checks import reading, require_boxes, require_size
+from .json_stream import GroupedRows, field_of, iterate_array
+
+_LAYOUT = ('Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with '
+           'url, height '
+           'and width. Download both again.')
 
 
 def visual_genome_class_names(objects_file: str | Path, min_uses: int = 100) -> tuple[str, ...]:
@@ -20,8 +25,9 @@ def visual_genome_class_names(objects_file: str | Path, min_uses: int = 100) -> 
         ValueError: no name occurs that often, or broken json.
     """
     uses: Counter[str] = Counter()
-    for image in iterate_array(objects_file):
-        uses.update(_name(thing) for thing in image['objects'])
+    with reading(str(objects_file), ValueError, _LAYOUT):
+        for image in iterate_array(objects_file):
+            uses.update(_name(thing) for thing in image['objects'])
     del uses['']
     names = sorted((name for name, count in uses.items() if count >= min_uses), key=lambda name: (-uses[name], name))
     if not names:
@@ -41,16 +47,24 @@ def visual_genome_records(objects_file: str | Path, image_file: str | Path, name
         scratch_folder: see :class:`GroupedRows`.
 
     Raises:
-        ValueError: an image that ``image_file`` does not have.
+        ValueError: an image that ``image_file`` does not have, or a record without its fields.
     """
     labels = {name: label for label, name in enumerate(names)}
-    with GroupedRows(((row['image_id'], row) for row in iterate_array(image_file)), scratch_folder) as images:
+    rows = ((field_of(row, 'image_id', image_file), row) for row in iterate_array(image_file))
+    with GroupedRows(rows, scratch_folder) as images:
         for entry in iterate_array(objects_file):
-            found = images[entry['image_id']]
+            key = field_of(entry, 'image_id', objects_file)
+            found = images[key]
             if not found:
-                raise ValueError(f'{objects_file}: image {entry["image_id"]} is not in {image_file}. Expected both '
+                raise ValueError(f'{objects_file}: image {key} is not in {image_file}. Expected both '
                                  'files of the same version of Visual Genome.')
-            yield _record(entry, found[0], labels)
+            with reading(f'{objects_file}: image {key}', ValueError, _LAYOUT):
+                record = _record(entry, found[0], labels)
+                require_boxes([thing['bbox'] for thing in record['detection']['instances']], f'{objects_file}: image '
+                                                                                             f'{key}',
+                              ValueError)
+                require_size(record['height'], record['width'], f'{image_file}: image {key}', ValueError)
+            yield record
 
 
 def _record(entry: dict, image: dict, labels: Mapping[str, int]) -> dict:

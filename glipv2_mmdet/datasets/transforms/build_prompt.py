@@ -21,6 +21,7 @@ from ...text import (
     prompt_from_classes,
     sample_prompt_classes,
 )
+from ...text.prompt import shorten
 from .clean_boxes import keep_instances
 
 
@@ -83,7 +84,7 @@ class BuildPrompt(BaseTransform):
             prompt, positions = self._from_classes(tuple(text), labels, results.get('caption_prompt') or {})
         else:
             raise PromptError(
-                f'"text" is {text!r}; expected class names or a caption. Use '
+                f'"text" is {shorten(repr(text))}; expected class names or a caption. Use '
                 'GroundedODVGDataset, or return_classes=True for COCO-type data sets.'
             )
         results['prompt'] = prompt
@@ -135,10 +136,14 @@ class BuildPrompt(BaseTransform):
         """The prompt and, per phrase, its own index, or -1 when truncation leaves it without a token."""
         if spans is None:
             raise PromptError(
-                f'caption {caption!r} comes without "tokens_positive"; training needs the '
+                f'caption {shorten(repr(caption))} comes without "tokens_positive"; training needs the '
                 'spans that its boxes belong to. Add them, or give class names.'
             )
-        _check_labels(labels, len(spans), f'the {len(spans)} phrases of {caption!r}')
+        if not isinstance(spans, Sequence) or isinstance(spans, str):
+            raise PromptError(f'"tokens_positive" is {shorten(repr(spans))} ({type(spans).__name__}); expected a list '
+                              f'of '
+                              'spans per phrase, [[[start, end], ...], ...]. Write spans as lists.')
+        _check_labels(labels, len(spans), f'the {len(spans)} phrases of {shorten(repr(caption))}')
         # A caption that is about nothing drawn (no phrase) is one big negative: its words match no box.
         spans = spans or [[[0, len(caption)]]]
         if others:

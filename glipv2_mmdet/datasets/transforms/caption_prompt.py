@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
@@ -36,7 +38,8 @@ class CaptionPrompt(BaseTransform):
             raise PromptError(
                 f'Sample "{results.get("img_path")}": "text" is {str(text)[:60]!r}; expected a caption. Use '
                 "CocoCaption, or GroundedODVGDataset with filter_cfg=dict(kind='grounding').")
-        if results.get('tokens_positive'):
+        spans = results.get('tokens_positive')
+        if spans is not None and not (isinstance(spans, Sequence) and len(spans) == 0):
             return self.grounded.transform(results)
         if len(results.get('gt_bboxes_labels', ())):
             raise PromptError(

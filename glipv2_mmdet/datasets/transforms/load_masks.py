@@ -17,11 +17,9 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
+from ..mask_codes import MaskError, form_error, polygon_code, run_length_code
+
 _LEAST_NUMBERS = 6  # of a polygon: three points
-
-
-class MaskError(ValueError):
-    """A mask that cannot be used; the message names picture, instance, value and fix."""
 
 
 @TRANSFORMS.register_module()
@@ -38,7 +36,8 @@ class LoadMasks(BaseTransform):
             and pictures in which no box has one are skipped (training draws another) and counted.
 
     Raises:
-        MaskError: a box without a mask, a mask of another form, or run lengths of another picture size.
+        MaskError: a box without a mask, a mask of another form, a polygon far outside the picture, or run lengths of
+            another picture size or number of pixels.
     """
 
     def __init__(self, skip_without_masks: bool = False) -> None:
@@ -76,17 +75,17 @@ class LoadMasks(BaseTransform):
                 'them, leave this file out, or set skip_without_masks=True in LoadMasks.')
         parts = [mask] if isinstance(mask, dict) else mask
         if not isinstance(parts, list):
-            raise _form_error(place, mask)
+            raise form_error(place, mask)
         codes = []
         for part in parts:
             if isinstance(part, dict):
-                codes.append(_run_lengths(part, place, height, width))
+                codes.append(run_length_code(part, place, height, width))
             elif not isinstance(part, (list, tuple)) or not all(isinstance(v, (int, float)) for v in part):
-                raise _form_error(place, part)
+                raise form_error(place, part)
             elif len(part) < _LEAST_NUMBERS or len(part) % 2:
                 self.counts['polygons'] += 1
             else:
-                codes += coco_mask.frPyObjects([list(part)], height, width)
+                codes.append(polygon_code(part, place, height, width))
         if not codes:
             return np.zeros((height, width), dtype=np.uint8)
         return coco_mask.decode(coco_mask.merge(codes))
@@ -99,23 +98,6 @@ class LoadMasks(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(skip_without_masks={self.skip_without_masks})'
-
-
-def _run_lengths(mask: dict, place: str, height: int, width: int) -> dict:
-    counts, size = mask.get('counts'), mask.get('size')
-    if not isinstance(counts, (list, str, bytes)) or size is None:
-        raise _form_error(place, mask)
-    if list(size) != [height, width]:
-        raise MaskError(
-            f'{place}: run lengths of a picture of {size[0]} x {size[1]}; expected {height} x {width} (height x '
-            'width), the size of this picture. The annotation belongs to another version of the picture.')
-    return coco_mask.frPyObjects(mask, height, width) if isinstance(counts, list) else mask
-
-
-def _form_error(place: str, mask: Any) -> MaskError:
-    return MaskError(
-        f'{place}: mask {str(mask)[:60]!r}; expected a list of polygons [x1, y1, x2, y2, ...] or {{"size": [height, '
-        'width], "counts": ...}. Correct the record.')
 
 
 def _place(results: dict) -> str:

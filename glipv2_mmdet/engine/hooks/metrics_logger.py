@@ -14,7 +14,7 @@ from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 
-from glipv2_mmdet.datasets.conversion.odvg_writer import atomic_write
+from glipv2_mmdet.files import atomic_write
 
 
 @HOOKS.register_module()

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import Scale
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.config import ConfigDict
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 from glipv2_mmdet.dist import mean_over_ranks
 from glipv2_mmdet.models.dense_heads.grounding_decode import best_regions, select_candidates, suppress_prompts
 from glipv2_mmdet.models.dense_heads.grounding_targets import assign_targets
-from glipv2_mmdet.models.layers.bi_attention import MAX_SCORE
 from glipv2_mmdet.models.layers.levels import join_levels
+from glipv2_mmdet.models.layers.number_range import temperature, unit_length, within_half
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, GroundingTargets
 
 ANCHORS = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1,
@@ -80,17 +79,18 @@ class GroundingATSSHead(BaseModule):
                 'strides. Make num_outs of the neck and strides of the anchor generator agree.')
         return GroundingOutputs(
             word_logits=self._word_logits(levels, fused.words),
-            box_deltas=join_levels(scale(self.box(level)) for scale, level in zip(self.scales, levels, strict=True)),
-            centerness=join_levels(self.centerness(level) for level in levels).squeeze(-1),
+            box_deltas=within_half(join_levels(
+                scale(self.box(level)) for scale, level in zip(self.scales, levels, strict=True))),
+            centerness=within_half(join_levels(self.centerness(level) for level in levels)).squeeze(-1),
             level_shapes=tuple(tuple(level.shape[-2:]) for level in levels))
 
     def _word_logits(self, levels: Sequence[Tensor], words: Tensor) -> Tensor:
         """(B, A, T). Words are normalised, then halved before the projection (not for the bias); regions are not."""
-        words = F.normalize(words, dim=-1)
-        projected = self.text_projection(words / 2) / self.log_scale.exp()  # (B, T, C)
+        words = unit_length(words)
+        projected = self.text_projection(words / 2) / temperature(self.log_scale)  # (B, T, C)
         bias = words @ self.bias_lang + self.bias0  # (B, T)
         logits = torch.baddbmm(bias.unsqueeze(1).to(projected.dtype), join_levels(levels), projected.transpose(1, 2))
-        return logits.clamp(-MAX_SCORE, MAX_SCORE) if logits.dtype == torch.float16 else logits
+        return within_half(logits)
 
     def assign(self, outputs: GroundingOutputs, gt_boxes: Sequence[Tensor],
                positive_maps: Sequence[Tensor]) -> GroundingTargets:

@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from glipv2_mmdet.models.checked_nms import checked_nms
+from glipv2_mmdet.models.layers.number_range import warn_not_finite
 from glipv2_mmdet.structures import Candidates, GroundingOutputs
 from glipv2_mmdet.text import phrase_scores
 
@@ -45,6 +46,9 @@ def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, ph
         anchor_ids.append(level_ids + start)
         start += size
     anchor_ids = torch.cat(anchor_ids)
+    # asked only where nothing was found, since the host would wait for the answer
+    if len(anchor_ids) == 0 and not outputs.word_logits[image].isfinite().all():
+        warn_not_finite('region-word scores')
     boxes = coder.decode(anchors[anchor_ids], outputs.box_deltas[image, anchor_ids].float(), max_shape=image_shape)
     return Candidates(boxes=boxes, scores=torch.cat(scores), phrases=torch.cat(phrases), anchors=anchor_ids)
 
@@ -113,15 +117,20 @@ def suppress(candidates: Candidates, scale_factor: Sequence[float] | None, cfg: 
         cfg: ``min_bbox_size``, ``nms`` (as in mmcv; suppression is per phrase) and ``max_per_img``.
 
     Returns:
-        ``bboxes`` (R, 4) xyxy, ``scores`` (R,), ``labels`` (R,) places in the prompt.
+        ``bboxes`` (R, 4) xyxy, ``scores`` (R,), ``labels`` (R,) places in the prompt. What is no number is left out.
     """
     boxes = candidates.boxes
     if scale_factor is not None:
         boxes = boxes / boxes.new_tensor(scale_factor).repeat(2)
     results = InstanceData(bboxes=boxes, scores=candidates.scores, labels=candidates.phrases)
+    # NaN would be sorted in front of every number
+    wanted = results.scores.isfinite() & boxes.isfinite().all(dim=1)
     if cfg.get('min_bbox_size', -1) >= 0:
         sides = boxes[:, 2:] - boxes[:, :2]
-        results = results[(sides > cfg.min_bbox_size).all(dim=1)]
+        wanted &= (sides > cfg.min_bbox_size).all(dim=1)
+    results = results[wanted]
+    if len(boxes) > len(results) == 0 and not (candidates.scores.isfinite().all() and boxes.isfinite().all()):
+        warn_not_finite('boxes or their centerness')
     if len(results) > 0:
         detections, keep = checked_nms(results.bboxes, results.scores, results.labels, cfg.nms)
         results = results[keep]

@@ -14,6 +14,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from glipv2_mmdet.models.layers.number_range import warn_not_finite
 from glipv2_mmdet.models.task_heads.decoding import SearchSettings, beam_search
 from glipv2_mmdet.structures import EncodedImage, PredictedCaption, PromptFeatures, TextFeatures
 from glipv2_mmdet.text import Phrase, Prompt, PromptChunk, PromptError, find_noun_phrases, phrase_token_map, word_spans
@@ -129,6 +130,8 @@ def write_captions(detector: GLIPv2, image: EncodedImage, settings: SearchSettin
     tokenizer, device = detector.language_model.tokenizer, image.tokens[0].device
     results = beam_search(CaptionSteps(detector, image), len(image.tokens[0]), tokenizer.start_id, tokenizer.end_id,
                           settings, device)
+    if not all(result.tokens for result in results):
+        warn_not_finite('scores of words')
     texts = [tokenizer.decode(result.tokens) for result in results]
     return [PredictedCaption(text, result.score, word_spans(text))
             for text, result in zip(texts, results, strict=True)]

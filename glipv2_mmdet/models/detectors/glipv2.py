@@ -25,6 +25,7 @@ from glipv2_mmdet.models.detectors.captioning import (
     predict_captions,
     prepare_captioning,
 )
+from glipv2_mmdet.models.detectors.detector_settings import check_settings
 from glipv2_mmdet.models.detectors.samples import checked_labels, name_phrases, training_masks
 from glipv2_mmdet.models.detectors.tuned_prompts import build_prompt_tuning, prompt_and_chunks, tuning_of
 from glipv2_mmdet.models.prompt_tuning import BoundPrompts, PromptTuning, encode_prompts
@@ -59,7 +60,7 @@ class GLIPv2(BaseDetector):
         prompt_tuning: ``PromptTuning`` learns a residual on the encoded prompt from the losses of boxes (and masks);
             all other parts are frozen.
         tuned_prompt: file of a prompt that such a run has saved, see :meth:`set_prompt`.
-        train_cfg: accepted as mmdet's detectors do; nothing in it is read.
+        train_cfg: as mmdet's detectors have it; nothing would be read from it, so it has to be empty.
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once,
             ``max_per_prompt`` and ``max_per_img``: most detections of a prompt and of an image,
@@ -68,8 +69,8 @@ class GLIPv2(BaseDetector):
         init_cfg: as in mmengine.
 
     Raises:
-        ValueError: a name in ``frozen_parts`` that is no part of this detector; parts that do not go together; wrong
-            settings of ``test_cfg.caption``.
+        ValueError: a name in ``frozen_parts`` that is no part of this detector; parts that do not go together; unknown
+            or wrong settings in ``test_cfg``, any in ``train_cfg``.
     """
 
     def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
@@ -79,6 +80,7 @@ class GLIPv2(BaseDetector):
                  train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        check_settings(train_cfg or {}, test_cfg or {})
         self.test_cfg = ConfigDict(test_cfg or {})
         self.backbone = MODELS.build(backbone)
         self.language_model = MODELS.build(language_model)

@@ -38,7 +38,8 @@ class BertTextEncoder(BaseModule):
         init_cfg: as in mmengine.
 
     Raises:
-        ValueError: when the vocabulary has more entries than the embedding.
+        FileNotFoundError: there is no vocabulary at ``vocab``, or no ``config.json`` in the folder.
+        ValueError: when the vocabulary has more entries than the embedding, or ``config`` a field that is none.
     """
 
     def __init__(self, config: dict | str | None = None, vocab: str = 'bert-base-uncased', max_tokens: int = 256,

@@ -37,7 +37,8 @@ class CLIPTextEncoder(BaseModule):
 
     Raises:
         FileNotFoundError: there is no vocabulary at ``vocab``.
-        ValueError: the vocabulary has more entries than the embedding, or there are fewer positions than tokens.
+        ValueError: the vocabulary has more entries than the embedding, there are fewer positions than tokens, or
+            ``config`` has a field that is none.
 
     Source: CLIP (Radford et al., 2021), section 2.4; UniCL (Yang et al., 2022); its use: GLIPv2, appendix.
     """

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
+from glipv2_mmdet.known_settings import check_keys
 from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.structures import TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
@@ -53,7 +54,8 @@ def read_config(config_class: type[Config], config: dict | str | None, kind: str
 
     Raises:
         FileNotFoundError: the folder has no ``config.json``.
-        ValueError: it wants an attention that is fetched from elsewhere.
+        ValueError: a field that the class does not have, which transformers would keep and read nowhere; or an
+            attention that is fetched from elsewhere.
     """
     settings = _read_config(config_class, config, kind, defaults)
     attention = getattr(settings, '_attn_implementation', None)
@@ -67,6 +69,10 @@ def read_config(config_class: type[Config], config: dict | str | None, kind: str
 def _read_config(config_class: type[Config], config: dict | str | None, kind: str,
                  defaults: Mapping[str, object]) -> Config:
     if config is None or isinstance(config, dict):
+        if config:
+            fields = {*vars(config_class()), *config_class.attribute_map}
+            check_keys(config, {*fields, *(key for key in config if hasattr(config_class, key))},
+                       f'config of the {kind} encoder ({config_class.__name__})')
         return config_class(**{**defaults, **(config or {})})
     path = Path(config) / 'config.json'
     if not path.is_file():

@@ -16,10 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Half precision overflows just above; the public implementations clamp scores here and trained weights
-#: expect it. In float32 and bfloat16 no score of a working network comes near, so only float16 pays for the
-#: clamp.
-MAX_SCORE = 50000
+from glipv2_mmdet.models.layers.number_range import masked_scores, within_half
+
 #: Scores to hold at once; beyond that, heads go through in groups, which changes nothing but the memory they
 #: wander through. On a CPU blocks of this size (16 MB) are recycled, larger ones are fetched page by page
 #: every time.
@@ -132,9 +130,7 @@ class BiAttention(nn.Module):
         word_queries = torch.matmul(key, query_weight).flatten(1, 2)  # (B, N * T, C)
         word_bias = torch.matmul(key, query_bias).flatten(1, 2)  # (B, N * T, 1)
         scores = torch.baddbmm(word_bias, word_queries, image.transpose(1, 2))
-        if scores.dtype == torch.float16:
-            scores = scores.clamp(-MAX_SCORE, MAX_SCORE)
-        return scores.unflatten(1, (key.shape[1], -1))
+        return within_half(scores).unflatten(1, (key.shape[1], -1))
 
     def _read_image(self, scores: Tensor, image: Tensor, heads: slice) -> Tensor:
         """What each word takes from the image positions, per head: (B, N, T, D)."""
@@ -152,7 +148,7 @@ class BiAttention(nn.Module):
         out_weight = self.image_out.weight.unflatten(1, (self.num_heads, -1))[:, heads]  # (C, N, D)
         word_values = torch.matmul(value, out_weight.permute(1, 2, 0)).flatten(1, 2)  # (B, N * T, C)
         if text_mask is not None:
-            scores.masked_fill_(~text_mask[:, None, :, None], float('-inf'))
+            masked_scores(scores, text_mask[:, None, :, None])
         weights = F.dropout(scores.softmax(dim=2), self.dropout, self.training)  # (B, N, T, V)
         # words stay the outer axis in both directions: gradients then arrive in the layout of the weights
         return torch.matmul(word_values.transpose(1, 2), weights.flatten(1, 2)).transpose(1, 2)

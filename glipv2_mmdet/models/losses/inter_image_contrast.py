@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glipv2_mmdet.dist import exchange_counts, gather_rows
 from glipv2_mmdet.models.layers.levels import join_levels
+from glipv2_mmdet.models.layers.number_range import temperature
 from glipv2_mmdet.models.losses.label_propagation import (
     RegionWordLabels,
     box_categories,
@@ -109,7 +110,7 @@ class InterImageContrast(BaseModule):
             start=sum(count[0] for count in counts[:rank]))
         # half precision would round the similarities of a large batch
         with torch.autocast(regions.device.type, enabled=False):
-            inverse_scale = torch.exp(-self.log_scale)
+            inverse_scale = temperature(-self.log_scale)
             total = (multi_positive_cross_entropy(regions @ all_words.T * inverse_scale, region_positive)
                      + multi_positive_cross_entropy(words @ all_regions.T * inverse_scale, word_positive))
         # at least one anchor in the *global* batch, however many ranks share it

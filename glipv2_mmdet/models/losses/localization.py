@@ -9,6 +9,11 @@ from torch import Tensor, nn
 
 from glipv2_mmdet.dist import mean_over_ranks
 
+#: Pixels; no image is larger.
+MAX_COORDINATE = 1e7
+#: Pixels; far less than the nearest two sides of a box that has anchors.
+_SMALLEST = 1e-6
+
 
 @MODELS.register_module()
 class LocalizationLoss(nn.Module):
@@ -43,6 +48,8 @@ class LocalizationLoss(nn.Module):
         """
         target = centerness_target(anchors, target_boxes)
         total_centerness = mean_over_ranks(target.sum()).clamp(min=1)
+        # areas beyond would overflow; such a box has the loss of one far away, and no gradient
+        boxes, target_boxes = (x.clamp(-MAX_COORDINATE, MAX_COORDINATE) for x in (boxes, target_boxes))
         giou = bbox_overlaps(boxes, target_boxes, mode='giou', is_aligned=True, eps=1e-7)
         loss_box = self.giou_weight * ((1 - giou) * target).sum() / total_centerness
         # overlaps of no boxes are cut off from the graph, and distributed training waits for every gradient
@@ -62,5 +69,6 @@ def centerness_target(anchors: Tensor, boxes: Tensor) -> Tensor:
     """
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2
     near, far = centers - boxes[:, :2], boxes[:, 2:] - centers
-    ratios = torch.minimum(near, far) / torch.maximum(near, far)
+    # a box without area is no one's, and an anchor outside is not central at all: 0, not 0 / 0 or the root of -1
+    ratios = torch.minimum(near, far).clamp(min=0) / torch.maximum(near, far).clamp(min=_SMALLEST)
     return ratios.prod(dim=1).sqrt()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from glipv2_mmdet.models.layers import Hourglass
 from glipv2_mmdet.models.layers.hourglass import check_divisible
+from glipv2_mmdet.models.layers.number_range import temperature, unit_length, within_half
 from glipv2_mmdet.models.mask_heads.mask_targets import assign_mask_targets
 from glipv2_mmdet.models.mask_heads.paste import paste_bitmaps, paste_rles
 from glipv2_mmdet.structures import FusedFeatures, PromptFeatures
@@ -124,11 +125,11 @@ class HourglassMaskHead(BaseModule):
         # one product for all images: each row is zero outside the words of its own image
         own_image = F.one_hot(images, len(words)).to(shares.dtype)
         shares = (own_image.unsqueeze(2) * shares.unsqueeze(1)).flatten(1)  # (R, B * T)
-        mean_words = shares.to(words.dtype) @ F.normalize(words, dim=-1).flatten(0, 1)
-        vectors = self.text_projection(mean_words / 2) / self.log_scale.exp()
+        mean_words = shares.to(words.dtype) @ unit_length(words).flatten(0, 1)
+        vectors = self.text_projection(mean_words / 2) / temperature(self.log_scale)
         bias = mean_words @ self.bias_lang
         logits = self._upsampled_product(features, vectors)
-        return logits + bias[:, None, None]
+        return within_half(logits + bias[:, None, None])
 
     def _upsampled_product(self, features: Tensor, vectors: Tensor) -> Tensor:
         """(R, C, S, S) features, upsampled, times (R, C) vectors: (R, 2S, 2S).

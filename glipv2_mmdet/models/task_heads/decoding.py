@@ -49,7 +49,7 @@ class SearchResult:
     """The best text of one image.
 
     Attributes:
-        tokens: without start and end token; at least one.
+        tokens: without start and end token; at least one, none where the scores are no numbers.
         score: log probability over length ** length_penalty.
     """
     tokens: tuple[int, ...]

@@ -80,6 +80,10 @@ class MLMHead(BaseModule):
             tokenizer.collate(tokenized), maskable_tokens(tokenized, present, tokenizer), tokenizer,
             self._generators.next(), self.mask_probability, self.mask_share, self.random_share)
 
+    def repeat(self, step: int, rank: int) -> None:
+        """The next prompts are hidden as that step (from 0) of that rank hid its own, given the same seed."""
+        self._generators = StepGenerators(step, rank)
+
     def loss(self, words: Tensor, masked: MaskedTokens, word_embeddings: Tensor) -> Tensor:
         """Cross entropy at the hidden places, its mean over those of all ranks.
 

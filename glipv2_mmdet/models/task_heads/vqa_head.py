@@ -17,6 +17,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from glipv2_mmdet.models.layers.number_range import masked_scores, warn_not_finite, within_half
 from glipv2_mmdet.structures import Answers, TextFeatures
 from glipv2_mmdet.text import read_answers
 
@@ -83,11 +84,11 @@ class VQAHead(BaseModule):
     def forward(self, text: TextFeatures) -> Tensor:
         """Fused words (B, T, C) to answer logits (B, V); padding is not read."""
         words = self.norm(text.hidden)
-        weights = self.attention(words).squeeze(-1).masked_fill(~text.mask, float('-inf')).softmax(dim=-1)  # (B, T)
+        weights = masked_scores(self.attention(words).squeeze(-1), text.mask).softmax(dim=-1)  # (B, T)
         # padding may hold anything, and zero times infinity is not zero
         words = words.masked_fill(~text.mask.unsqueeze(-1), 0)
         pooled = (weights.unsqueeze(1) @ words).squeeze(1)
-        return self.classifier(self.layers(pooled))
+        return within_half(self.classifier(self.layers(pooled)))
 
     def loss(self, text: TextFeatures, targets: Tensor) -> Tensor:
         """Binary cross entropy with soft targets: summed over answers, mean over questions.
@@ -120,8 +121,11 @@ class VQAHead(BaseModule):
             raise ValueError('The VQA head has no words for its outputs. Set model.vqa_head.answers to the vocabulary '
                              'it was trained with (a list, or the path of a json list).')
         scores, indices = self(text).float().sigmoid().topk(self.num_kept, dim=-1)
-        return [Answers(tuple(self.answers[index] for index in row), tuple(row_scores))
-                for row, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)]
+        answers = [Answers(tuple(self.answers[index] for index in row), tuple(row_scores))
+                   for row, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)]
+        if any(math.isnan(score) for row in answers for score in row.scores):
+            warn_not_finite('scores of answers')
+        return answers
 
 
 def _vocabulary_hash(answers: Sequence[str]) -> Tensor:

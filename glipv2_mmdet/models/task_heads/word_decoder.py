@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glipv2_mmdet.models.layers.number_range import within_half
+
 
 def add_word_decoder(head: nn.Module, text_channels: int, vocab_size: int, tie_word_embeddings: bool) -> None:
     """The parameters of a head, under the same names in every one.
@@ -45,4 +47,4 @@ def decode_words(head: nn.Module, words: Tensor, word_embeddings: Tensor, name: 
             f'The word embeddings have shape {tuple(decoder.shape)}, the {name} expects {expected} (vocab_size, '
             'text_channels). Set both to those of the text encoder, or tie_word_embeddings=False where the '
             'encoder embeds words at another width.')
-    return F.linear(head.norm(F.gelu(head.dense(words))), decoder, head.bias)
+    return within_half(F.linear(head.norm(F.gelu(within_half(head.dense(words)))), decoder, head.bias))
