@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ RUN = ROOT / 'work_dirs/long_run'
 CONFIG = 'configs/glipv2/glipv2_nano_shapes_pretrain.py'
 SCENES = ('--train', '200', '--val', '8', '--zero-shot', '4')
 SIDE = 96
-#: Averaged weights, optimizer state and the first validation are there before the second quarter begins.
+#: Averaged weights, optimizer state and two validations are there when the second quarter begins.
 MOST_MEMORY_MB = 40.0
 
 
@@ -89,7 +90,7 @@ def watch(words: Sequence[str], seconds: float) -> list[Holdings]:
     with log_file.open('w', encoding='utf-8') as log:
         process = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=log, stderr=subprocess.STDOUT)
         try:
-            with Sampler(process.pid, seconds) as sampler:
+            with Sampler(process.pid, seconds, lambda: last_step(log_file)) as sampler:
                 code = process.wait()
         finally:
             process.kill()
@@ -97,6 +98,14 @@ def watch(words: Sequence[str], seconds: float) -> list[Holdings]:
         sys.exit(f'The run failed with exit code {code}, see {log_file}.')
     # the last look may fall into the end of the run
     return sampler.samples[:-1]
+
+
+def last_step(log_file: Path) -> int:
+    """The last step that the log of a run tells."""
+    with log_file.open('rb') as log:
+        log.seek(max(0, log_file.stat().st_size - 20_000))
+        steps = re.findall(rb'Iter\(train\) \[ *(\d+)/', log.read())
+    return int(steps[-1]) if steps else 0
 
 
 def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, object]:

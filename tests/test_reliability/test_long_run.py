@@ -9,6 +9,7 @@ import threading
 import time
 from argparse import Namespace
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,19 @@ def test_a_drift_is_what_grows_after_the_start():
     assert drift(samples(leak), lambda one: one.memory_mb) == pytest.approx(200, abs=20)
     with pytest.raises(ValueError, match='3 samples are too few'):
         drift(samples([1, 2, 3]), lambda one: one.memory_mb)
+
+
+def test_quarters_are_those_of_the_steps(tmp_path):
+    """A machine that was busy at first has a quarter of the looks in the first steps."""
+    slow = [Holdings(float(k), 500 if k < 30 else 700, 9, 3, 9, step=k) for k in range(31)]
+    fast = [Holdings(31.0 + k, 700, 9, 3, 9, step=31 + 9 * k) for k in range(10)]
+    assert drift([*slow, *fast], lambda one: one.memory_mb) == 0
+    assert drift([replace(one, step=0) for one in (*slow, *fast)], lambda one: one.memory_mb) == 200
+    log = tmp_path / 'run.log'
+    log.write_text('x' * 30_000 + 'Iter(train) [ 120/2000]  loss\nIter(train) [ 140/2000]  loss\nIter(val) [2/2]\n')
+    assert long_run.last_step(log) == 140
+    log.write_text('starting')
+    assert long_run.last_step(log) == 0
 
 
 def test_a_leak_fails_the_campaign():
