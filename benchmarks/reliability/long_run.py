@@ -10,14 +10,20 @@ What counts is whether anything grows after the start, so a busy machine does no
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -29,7 +35,7 @@ RUN = ROOT / 'work_dirs/long_run'
 CONFIG = 'configs/glipv2/glipv2_nano_shapes_pretrain.py'
 SCENES = ('--train', '200', '--val', '8', '--zero-shot', '4')
 SIDE = 96
-#: Averaged weights, optimizer state and the first validation are there before the second quarter begins.
+#: Averaged weights, optimizer state and two validations are there when the second quarter begins.
 MOST_MEMORY_MB = 40.0
 
 
@@ -48,13 +54,15 @@ def main() -> int:
     subprocess.run([sys.executable, 'tools/make_shapes.py', '--out', str(data), *SCENES], cwd=ROOT, check=True,
                    stdout=subprocess.DEVNULL, env=environment())
     samples = watch(command(args, data), args.seconds)
+    (RUN / 'samples.json').write_text(json.dumps([asdict(sample) for sample in samples]) + '\n', encoding='utf-8')
     figures = judge(samples, args)
-    if args.plot:
-        draw(samples, args.plot, args.steps)
     rows = [(f'{sample.seconds:.0f}', f'{sample.memory_mb:.1f}', sample.open_files, sample.children, sample.threads)
             for sample in samples[::max(1, len(samples) // 20)]]
     publish(figures, markdown_table(('seconds', 'memory, MiB', 'open files', 'child processes', 'threads'), rows),
             args.json)
+    # last: what was measured is there whatever happens to the picture
+    if args.plot:
+        draw(samples, args.plot, args.steps)
     return int(bool(figures['long_run_failures']))
 
 
@@ -82,7 +90,7 @@ def watch(words: Sequence[str], seconds: float) -> list[Holdings]:
     with log_file.open('w', encoding='utf-8') as log:
         process = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=log, stderr=subprocess.STDOUT)
         try:
-            with Sampler(process.pid, seconds) as sampler:
+            with Sampler(process.pid, seconds, lambda: last_step(log_file)) as sampler:
                 code = process.wait()
         finally:
             process.kill()
@@ -90,6 +98,14 @@ def watch(words: Sequence[str], seconds: float) -> list[Holdings]:
         sys.exit(f'The run failed with exit code {code}, see {log_file}.')
     # the last look may fall into the end of the run
     return sampler.samples[:-1]
+
+
+def last_step(log_file: Path) -> int:
+    """The last step that the log of a run tells."""
+    with log_file.open('rb') as log:
+        log.seek(max(0, log_file.stat().st_size - 20_000))
+        steps = re.findall(rb'Iter\(train\) \[ *(\d+)/', log.read())
+    return int(steps[-1]) if steps else 0
 
 
 def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, object]:
@@ -114,8 +130,6 @@ def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, ob
 
 def draw(samples: Sequence[Holdings], file: Path, steps: int) -> None:
     """Three curves over time."""
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
     minutes = [sample.seconds / 60 for sample in samples]
     curves = (('memory, MiB', [sample.memory_mb for sample in samples]),
               ('open files', [sample.open_files for sample in samples]),

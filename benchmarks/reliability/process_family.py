@@ -26,6 +26,7 @@ class Holdings:
         open_files: descriptors of all processes together.
         children: processes besides the first.
         threads: of all processes together.
+        step: how far the work was, where the sampler was told how to find out.
     """
 
     seconds: float
@@ -33,6 +34,7 @@ class Holdings:
     open_files: int
     children: int
     threads: int
+    step: int = 0
 
 
 def require_proc() -> None:
@@ -57,7 +59,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def look_at(pid: int, since: float) -> Holdings | None:
+def look_at(pid: int, since: float, step: int = 0) -> Holdings | None:
     """Holdings of the family of ``pid``; None where it is gone. Members that end meanwhile are left out."""
     memory = files = threads = members = 0
     for member in family(pid):
@@ -71,15 +73,22 @@ def look_at(pid: int, since: float) -> Holdings | None:
         memory += sum(int(numbers[name].split()[0]) for name in ('Pss_Anon', 'Pss_Shmem'))
         threads += int(status['Threads'])
         members += 1
-    return Holdings(time.monotonic() - since, memory / _MB, files, members - 1, threads) if members else None
+    return Holdings(time.monotonic() - since, memory / _MB, files, members - 1, threads,
+                    step) if members else None
 
 
 class Sampler:
-    """Looks at a family every ``seconds`` in a thread of its own, from entering the block to its end."""
+    """Looks at a family every ``seconds`` in a thread of its own, from entering the block to its end.
 
-    def __init__(self, pid: int, seconds: float) -> None:
+    Args:
+        pid: first process of the family.
+        seconds: between two looks.
+        progress: gives the step that the work is at.
+    """
+
+    def __init__(self, pid: int, seconds: float, progress: Callable[[], int] = lambda: 0) -> None:
         self.samples: list[Holdings] = []
-        self._pid, self._seconds = pid, seconds
+        self._pid, self._seconds, self._progress = pid, seconds, progress
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -94,7 +103,7 @@ class Sampler:
     def _run(self) -> None:
         start = time.monotonic()
         while not self._stop.wait(self._seconds):
-            sample = look_at(self._pid, start)
+            sample = look_at(self._pid, start, self._progress())
             if sample is not None:
                 self.samples.append(sample)
 
@@ -109,12 +118,19 @@ def own_memory_mb() -> float:
 def drift(samples: Sequence[Holdings], value: Callable[[Holdings], float]) -> float:
     """Median of the last quarter minus median of the second: start-up is over in both, and single peaks do not count.
 
+    Quarters of the steps where samples know theirs: on a busy machine a quarter of the time may be few steps.
+
     Raises:
-        ValueError: fewer than eight samples, so quarters of less than two.
+        ValueError: fewer than eight samples, or a quarter without any.
     """
     if len(samples) < 8:
         raise ValueError(f'{len(samples)} samples are too few to tell a drift. Expected 8 or more: run longer, or '
                          'sample more often.')
-    quarter = len(samples) // 4
+    quarter, steps = len(samples) // 4, samples[-1].step
     second, last = samples[quarter:2 * quarter], samples[-quarter:]
+    if steps:
+        second = [sample for sample in samples if steps / 4 < sample.step <= steps / 2]
+        last = [sample for sample in samples if sample.step > steps * 3 / 4]
+    if not second or not last:
+        raise ValueError(f'No sample lies in a quarter of the {steps} steps. Sample more often.')
     return statistics.median(map(value, last)) - statistics.median(map(value, second))

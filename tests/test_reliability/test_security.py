@@ -172,6 +172,7 @@ def tool_train_resumed_from_the_folder(file, folder, config):
 @entry
 def tool_odinw(file, folder, config):
     tool = load_tool('odinw')
+    (folder / 'a.json').write_text(json.dumps(dict(images=[], annotations=[], categories=[dict(id=1, name='cat')])))
     args = tool.parse_args([config, str(file), '--out', str(folder)])
     _start(tool.build_config(args, odinw_sets(13)[0], folder / 'a.json', 'test'))
 
