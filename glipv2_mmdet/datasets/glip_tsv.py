@@ -133,6 +133,9 @@ def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
 
 
 def _read_rows(path: str, count: int) -> np.ndarray:
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: there is no such list of lines. Correct linelist in the yaml file, or leave '
+                                'it out to read all lines.')
     try:
         rows = np.loadtxt(path, dtype=np.int64, ndmin=1)
     except (ValueError, OverflowError) as error:

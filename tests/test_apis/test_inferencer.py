@@ -222,7 +222,7 @@ def test_prompts_are_checked_before_images_are_read(nano):
         model.detect('nowhere.jpg')
     with pytest.raises(PromptError, match='"zebra" is not in the sentence'):
         model.ground('nowhere.jpg', 'a horse', phrases=['zebra'])
-    with pytest.raises(PromptError, match='Expected a list of phrases'):
+    with pytest.raises(PromptError, match='Expected a list of words of the sentence'):
         model.ground('nowhere.jpg', 'a horse', phrases='horse')
 
 

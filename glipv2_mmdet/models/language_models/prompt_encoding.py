@@ -70,8 +70,10 @@ def _read_config(config_class: type[Config], config: dict | str | None, kind: st
                  defaults: Mapping[str, object]) -> Config:
     if config is None or isinstance(config, dict):
         if config:
-            fields = {*vars(config_class()), *config_class.attribute_map}
-            check_keys(config, {*fields, *(key for key in config if hasattr(config_class, key))},
+            public = {key for key in vars(config_class()) if not key.startswith('_')}
+            # what transformers itself writes into such a dict without being a field
+            others = {key for key in config if hasattr(config_class, key)}
+            check_keys(config, {*public, *config_class.attribute_map, 'attn_implementation', *others},
                        f'config of the {kind} encoder ({config_class.__name__})')
         return config_class(**{**defaults, **(config or {})})
     path = Path(config) / 'config.json'
