@@ -3,6 +3,8 @@
 
 VENV_PYTHON := .venv/bin/python
 PYTHON ?=
+# tests that start several processes themselves run alone
+WORKERS := -n 2
 
 .PHONY: help env quickstart test test-fast soak lint docs clean
 .DEFAULT_GOAL := help
@@ -25,10 +27,11 @@ quickstart:
 	@started=$$(date +%s); $(MAKE) --no-print-directory env && $(VENV_PYTHON) tools/quickstart.py --started $$started
 
 test: lint
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest $(WORKERS) -m 'not distributed'
+	$(VENV_PYTHON) -m pytest -m distributed
 
 test-fast: env
-	$(VENV_PYTHON) -m pytest -m 'not slow and not distributed and not parity'
+	$(VENV_PYTHON) -m pytest $(WORKERS) -m 'not slow and not distributed and not parity'
 
 soak: env
 	$(VENV_PYTHON) benchmarks/soak.py --json benchmarks/results/reliability.json

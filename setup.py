@@ -42,8 +42,8 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx', 'onnxruntime',
-              'supervision', 'gradio>=6.31,<7', 'selenium'],
+    'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx',
+              'onnxruntime', 'supervision', 'gradio>=6.31,<7', 'selenium'],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],

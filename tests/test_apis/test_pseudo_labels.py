@@ -120,6 +120,7 @@ def test_the_result_is_training_data(shards):
     assert [len(sample['instances']) for sample in dataset] == [3, 2]
 
 
+@pytest.mark.slow
 def test_webdataset_in_and_out(shards):
     wds = pytest.importorskip('webdataset', reason="needs the extra 'webdataset': pip install webdataset")
     folder = shards[0].parent

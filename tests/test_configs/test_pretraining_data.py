@@ -101,6 +101,7 @@ def small_files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_loader_of_a_recipe_gives_batches_of_all_its_sources(small_files, monkeypatch):
     monkeypatch.chdir(small_files)
     loader = read_recipe('glipv2_t_pretrain').train_dataloader

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_what_does_not_fit_is_left_out_and_shorter_ones_still_come():
     assert pack(['a dog'], PromptTokenizer(max_tokens=6))[0] == 'a red kite over the sea.'
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(others=st.lists(st.text('ab .', max_size=30)), limit=st.integers(9, 60), seed=st.integers(0, 1000))
 def test_the_limit_holds_and_words_stay_under_their_spans(others, limit, seed):

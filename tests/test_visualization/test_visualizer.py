@@ -156,6 +156,7 @@ def test_all_colours_can_be_read_on_the_dark_panel():
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue > 105
 
 
+@pytest.mark.slow
 def test_a_word_of_a_hundred_thousand_letters_takes_no_minutes():
     lines = wrap(PanelText('a' * 100_000), width=300, size=13)
     assert ''.join(line.text for line in lines) == 'a' * 100_000

@@ -83,9 +83,9 @@ class Verdict:
 
 
 def judge(case: Case, seconds: float = SECONDS) -> Verdict:
-    """Make the call under a limit of time and memory."""
+    """Make the call under a limit of computing time, which a busy machine does not stretch, and of memory."""
     memory = _peak_megabytes()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with time_limit(seconds):
             case.call()
@@ -95,7 +95,7 @@ def judge(case: Case, seconds: float = SECONDS) -> Verdict:
         verdict = _of_error(case, error)
     else:
         verdict = Verdict(case, 'valid')
-    taken, grown = time.perf_counter() - start, _peak_megabytes() - memory
+    taken, grown = time.process_time() - start, _peak_megabytes() - memory
     if taken > seconds:  # compiled code does not let itself be interrupted
         return Verdict(case, 'other', f'took {taken:.0f} s')
     if grown > MEGABYTES:
@@ -128,17 +128,17 @@ def is_useful(error: Exception, mentions: tuple[tuple[str, ...], ...]) -> bool:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises :class:`OutOfTime` inside the block when the time is over."""
+    """Raises :class:`OutOfTime` inside the block when so much computing time of the process is used up."""
     def stop(*_: object) -> None:
         raise OutOfTime
 
-    earlier = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    earlier = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, earlier)
 
 
 def _of_error(case: Case, error: Exception) -> Verdict:

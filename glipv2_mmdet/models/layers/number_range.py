@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ def unit_length(words: Tensor) -> Tensor:
     return F.normalize(words, dim=-1, eps=max(1e-12, torch.finfo(words.dtype).tiny))
 
 
-@cache  # once per process, not for every image of a validation
+@lru_cache(maxsize=16)  # once per process, not for every image of a validation
 def warn_not_finite(what: str) -> None:
     """Say that a model's ``what`` are no numbers, where they would otherwise just be missing."""
     print_log(

@@ -42,6 +42,7 @@ def test_broken_files_are_named_with_the_place(tmp_path, text, key, found):
         list(iterate_array(path, key))
 
 
+@pytest.mark.slow
 def test_items_come_before_the_rest_is_read_and_do_not_stay_in_memory(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text('{"b": [' + ', '.join(f'"{number:07d}{"x" * 100}"' for number in range(100_000)) + ', ')
