@@ -1,6 +1,7 @@
 """Nano models with one block per stage and random weights, each built once per process."""
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import torch
@@ -38,9 +39,16 @@ def tiny_inferencer(name: str) -> GLIPv2Inferencer:
     return inferencer
 
 
-@cache
 def tiny_detector(name: str) -> GLIPv2:
-    """The same model as mmdet's ``inference_detector`` takes it: with its config."""
+    """The same model as mmdet's ``inference_detector`` takes it: with its config, as it was before the last call.
+
+    Given an array, that function writes into the config of the model, which then reads no file any more.
+    """
     model = tiny_inferencer(name).model
-    model.cfg = tiny_config(name)
+    model.cfg = copy.deepcopy(_config_of_detector(name))
     return model
+
+
+@cache
+def _config_of_detector(name: str) -> Config:
+    return tiny_config(name)
