@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reliability.input_makers.prompts import check_boxes, check_prompt
+from benchmarks.reliability.input_makers.prompts import build_prompt, check_boxes, check_prompt, check_training_sample
 from benchmarks.reliability.input_makers.tiny_models import tiny_inferencer
 from benchmarks.reliability.input_makers.verdict import Case, InvalidResult
 from glipv2_mmdet import GLIPv2Inferencer
@@ -268,15 +268,7 @@ def _train(text: Any, labels: Any, spans: Any, transform: Callable) -> None:
         gt_bboxes=np.zeros((len(labels), 4)),
         tokens_positive=spans,
     )
-    results = transform()(results)
-    prompt = check_prompt(results['prompt'])
-    if not all(0 <= label < len(prompt.phrases) for label in results['gt_bboxes_labels']):
-        raise InvalidResult(f'labels {results["gt_bboxes_labels"]} of {len(prompt.phrases)} phrases')
-
-
-@cache
-def _build_prompt() -> BuildPrompt:
-    return BuildPrompt()
+    check_training_sample(transform()(results))
 
 
 @cache
@@ -343,7 +335,7 @@ _SPAN_MAKERS = tuple(
         ('Prompt', Prompt, lambda spans: check_prompt(Prompt(CAPTION, (Phrase('cat', spans),), False))),
         ('Prompt, phrases', Prompt, lambda phrases: check_prompt(Prompt(CAPTION, phrases, False))),
         ('question_prompt', question_prompt, lambda spans: check_prompt(question_prompt(CAPTION, '[MASK]', spans))),
-        ('BuildPrompt', BuildPrompt, lambda spans: _train(CAPTION, [0], spans, _build_prompt)),
+        ('BuildPrompt', BuildPrompt, lambda spans: _train(CAPTION, [0], spans, build_prompt)),
         ('CaptionPrompt', CaptionPrompt, lambda spans: _train(CAPTION, [0], spans, _caption_prompt)),
         ('GLIPv2Inferencer.ground', GLIPv2Inferencer.ground, _ground),
         ('RecordParser', RecordParser.__call__, lambda spans: _parse(_record(tokens_positive=spans))),
@@ -424,7 +416,7 @@ _LABEL_MAKERS = tuple(
             'BuildPrompt, classes',
             BuildPrompt,
             lambda label: _train(
-                ('cat', 'dog'), [label] if type(label) is int and abs(label) < 9 else [1], None, _build_prompt
+                ('cat', 'dog'), [label] if type(label) is int and abs(label) < 9 else [1], None, build_prompt
             ),
         ),
         (
@@ -434,7 +426,7 @@ _LABEL_MAKERS = tuple(
                 CAPTION,
                 [label] if type(label) is int and abs(label) < 9 else [1],
                 [[[0, 5]], [[10, 15]]],
-                _build_prompt,
+                build_prompt,
             ),
         ),
     )

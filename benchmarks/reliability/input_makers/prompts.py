@@ -243,14 +243,18 @@ def _training(text: Any, spans: Any = None) -> None:
     )
     if isinstance(text, str):
         results['tokens_positive'] = [[[0, len(text)]]] if spans is None else spans
-    results = _build_prompt()(results)
+    check_training_sample(build_prompt()(results))
+
+
+def check_training_sample(results: dict) -> None:
+    """Raises InvalidResult where labels do not count the prompt's phrases."""
     prompt = check_prompt(results['prompt'])
     if not all(0 <= label < len(prompt.phrases) for label in results['gt_bboxes_labels']):
         raise InvalidResult(f'labels {results["gt_bboxes_labels"]} of {len(prompt.phrases)} phrases')
 
 
 @cache
-def _build_prompt() -> BuildPrompt:
+def build_prompt() -> BuildPrompt:
     return BuildPrompt()
 
 
