@@ -1,6 +1,6 @@
 """Bad input by the thousand: prompts, spans, boxes, masks, images, configs and data files, wrong in every way we know.
 
-    python benchmarks/reliability/inputs.py --count 600 --seed 0 --json /tmp/inputs.json
+    python benchmarks/reliability/inputs.py --count 600 --seed 0 --json inputs.json
 
 Every input has to give a valid result or an error that is documented and names what was given. Each kind runs in a
 process of its own with limits of time and memory, so that a crash, too, is an answer.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -24,11 +24,11 @@ from tqdm import tqdm
 from ..models import GLIPv2
 from ..models.detectors.tuned_prompts import tuning_of
 from ..text import PromptError
-from ..text.prompt import shorten
 from .call_settings import view_with_settings
 from .images import Decoder, ImageInputError, ImageInputs, InputImage
 from .model_loading import load_model
 from .model_names import MODEL_CONFIGS, names_with
+from .pairing import pair, phrases_per_caption, texts
 from .queries import Query, caption_query, class_query, question_query
 from .result_making import answer_of, caption_result_of, detections_of
 from .results import Answer, Caption, Detections, Grounding
@@ -163,8 +163,9 @@ class GLIPv2Inferencer:
         if isinstance(captions, str):
             queries = caption_query(captions, phrases)
         else:
-            captions = _texts(captions, 'sentence')
-            queries = [caption_query(*pair) for pair in zip(captions, _per_caption(phrases, captions), strict=True)]
+            captions = texts(captions, 'sentence')
+            wanted = phrases_per_caption(phrases, captions)
+            queries = [caption_query(*asked) for asked in zip(captions, wanted, strict=True)]
         make = partial(detections_of, threshold=threshold, kind=Grounding)
         return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
 
@@ -193,7 +194,7 @@ class GLIPv2Inferencer:
         token = self.model.language_model.tokenizer.answer_token if head.grounded else None
         make_query = partial(question_query, answer_token=token)
         queries = make_query(questions) if isinstance(questions, str) else [
-            *map(make_query, _texts(questions, 'question'))]
+            *map(make_query, texts(questions, 'question'))]
         view = view_with_settings(
             self.model, without=('mask_head',), num_answers=num_answers, max_per_img=max_boxes,
             score_thr=self._phrase_threshold(threshold))
@@ -254,7 +255,7 @@ class GLIPv2Inferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}. Expected 1 or more.')
         inputs = ImageInputs(images, self._decoder, frame_step)
-        pairs, total = _pair(inputs, queries)
+        pairs, total = pair(inputs, queries)
         bar = tqdm(total=None if inputs.has_video else total, disable=not progress, unit='image')
         results = self._results(view, pairs, make, batch_size, bar)
         if inputs.is_single and isinstance(queries, Query):
@@ -283,8 +284,7 @@ class GLIPv2Inferencer:
         except (cv2.error, ValueError, ZeroDivisionError) as error:
             raise ImageInputError(
                 f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: '
-                f'its '
-                'shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
+                'its shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
 
@@ -320,44 +320,6 @@ class GLIPv2Inferencer:
             raise ValueError(f'threshold is {threshold}. Expected 0 or more and below 1.')
         if max_boxes < 1:
             raise ValueError(f'max_boxes is {max_boxes}. Expected 1 or more.')
-
-
-def _pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tuple[InputImage, Query]], int]:
-    """Each image with what is asked of it, and how many pairs there are."""
-    if isinstance(queries, Query):
-        return ((image, queries) for image in inputs), len(inputs)
-    if not queries:
-        raise PromptError('The list of texts is empty. Give one text, or one per image.')
-    if inputs.is_single:
-        return chain.from_iterable(((image, query) for query in queries) for image in inputs), len(queries)
-    if inputs.has_video or inputs.has_found:
-        raise ImageInputError('Several texts were given with a folder, pattern or video. Give one text for all of its '
-                              'images, or a list of images with one text each.')
-    if len(inputs) != len(queries):
-        raise ImageInputError(f'{len(inputs)} images were given with {len(queries)} texts. Give one text for all '
-                              'images, or one per image.')
-    return zip(inputs, queries, strict=True), len(queries)
-
-
-def _texts(given: Any, what: str) -> list[Any]:
-    """The entries of a list of sentences or questions; each is judged where it is read."""
-    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
-        raise PromptError(f'What was asked is {shorten(repr(given))} ({type(given).__name__}). Expected a {what}, or a '
-                          'list of them, one per image.')
-    return list(given)
-
-
-def _per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
-    if phrases is None or (isinstance(phrases, int) and phrases == -1):
-        return [phrases] * len(captions)
-    if not isinstance(phrases, Sequence) or isinstance(phrases, str):
-        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of '
-                          f'phrases '
-                          'per sentence.')
-    if len(phrases) != len(captions):
-        raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '
-                          'per sentence.')
-    return phrases
 
 
 def _missing(head: str, what: str, endings: Sequence[str]) -> MissingHeadError:

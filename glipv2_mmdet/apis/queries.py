@@ -62,13 +62,11 @@ def caption_query(caption: str, phrases: Sequence[str] | Spans = None) -> Query:
     spans = phrases
     if not isinstance(caption, str):
         raise PromptError(f'The sentence is {shorten(repr(caption))} ({type(caption).__name__}). Expected a text; '
-                          f'class '
-                          'names go to detect().')
+                          'class names go to detect().')
     if phrases is not None and not (isinstance(phrases, int) and phrases == -1):
         if isinstance(phrases, str) or not isinstance(phrases, Sequence):
             raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected a list of '
-                              f'words '
-                              'of the sentence, such as ["a dog", "the ball"], of their character ranges, or -1.')
+                              'words of the sentence, such as ["a dog", "the ball"], of their character ranges, or -1.')
         is_text = [isinstance(phrase, str) for phrase in phrases]
         if any(is_text) and not all(is_text):
             raise PromptError(f'phrases is {shorten(repr(phrases))}, texts and something else. Expected texts, or '

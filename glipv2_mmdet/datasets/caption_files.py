@@ -85,8 +85,7 @@ def _check_images(images: Sequence[CaptionedImage], path: str, are_unique: bool)
     twice = are_unique and [image for image, count in Counter(image.image_id for image in images).items() if count > 1]
     if twice:
         raise CaptionFileError(f'{path}: image {twice[0]!r} is there twice; expected one entry per image. Put its '
-                               f'captions '
-                               'together.')
+                               'captions together.')
 
 
 def _reader_of(content: Any, path: str) -> Any:

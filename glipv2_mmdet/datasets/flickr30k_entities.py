@@ -85,13 +85,12 @@ class Flickr30kEntities(BaseDetDataset):
                 'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.')
         if not isinstance(row['caption'], str) or not any(map(str.isalnum, row['caption'])):
             raise EntitiesError(f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the '
-                                f'file '
-                                'again.')
+                                'file again.')
         instances = []
         for label, spans in enumerate(row['tokens_positive_eval']):
             if not spans or not all(is_span(span, len(row['caption'])) for span in spans):
                 raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, '
-                                    f'end], ...] '
+                                    'end], ...] '
                                     f'in the {len(row["caption"])} characters of the caption. Download the file again.')
             own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
             if not own:

@@ -137,8 +137,7 @@ class WebDatasetPairs(LazyDataset):
                 yield pair
             if not found:
                 yield ODVGError(f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. '
-                                f'Expected '
-                                '<key>.jpg and <key>.json. Check the paths, or make the shards again.')
+                                'Expected <key>.jpg and <key>.json. Check the paths, or make the shards again.')
             turn += 1
 
     def _sample(self, pair: dict) -> dict:

@@ -85,8 +85,7 @@ def _coco_content(file: Path, roots: list[Path]) -> dict:
         for number, entry in enumerate(content[key]):
             if not isinstance(entry, dict):
                 raise OwnDataError(f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the '
-                                   f'file '
-                                   'again.')
+                                   'file again.')
             if absent := [field for field in fields if field not in entry]:
                 raise OwnDataError(f'{file}: {key}[{number}] has no "{absent[0]}". Export the file again.')
             _check_entry(key, entry, f'{file}: {key}[{number}]')
@@ -107,8 +106,7 @@ def _check_entry(key: str, entry: dict, place: str) -> None:
     if key == 'images':
         if not isinstance(entry['file_name'], str):
             raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export '
-                               f'the file '
-                               'again.')
+                               'the file again.')
         require_size(entry['height'], entry['width'], place, OwnDataError)
     elif key == 'categories':
         if not isinstance(entry['name'], str):

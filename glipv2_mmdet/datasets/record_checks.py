@@ -106,8 +106,7 @@ def require_size(height: Any, width: Any, place: str, error_type: type[ValueErro
     """
     if not is_size(height) or not is_size(width):
         raise error_type(f'{place}: height {shorten(repr(height))}, width {shorten(repr(width))}; expected whole '
-                         f'numbers '
-                         'of pixels, at least 1. Read them from the picture.')
+                         'numbers of pixels, at least 1. Read them from the picture.')
 
 
 def _what(error: Exception) -> str:

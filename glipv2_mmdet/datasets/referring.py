@@ -89,8 +89,7 @@ def referring_sample(task_id: Any, image_id: Any, img_path: str, height: int, wi
         raise ReferringError(f'{place}: phrase {phrase!r}; expected a text with a letter or digit. Delete the record.')
     if not isinstance(boxes, (list, tuple)) or not isinstance(masks, (list, tuple)):
         raise ReferringError(f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. '
-                             f'Repair the '
-                             'record.')
+                             'Repair the record.')
     require_boxes(boxes, place, ReferringError)
     require_size(height, width, place, ReferringError)
     if len(boxes) != len(masks):

@@ -46,8 +46,7 @@ def by_question(entries: Sequence[dict], path: str) -> dict[int, dict]:
             raise VQAError(f'{path}, record {number}: no "question_id" in {shorten(str(entry))}. Repair the record.')
         if not isinstance(entry['question_id'], (int, str)):
             raise VQAError(f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; '
-                           f'expected a '
-                           'number. Repair the record.')
+                           'expected a number. Repair the record.')
         if entry['question_id'] in found:
             raise VQAError(f'{path}: question {entry["question_id"]} is there twice. Remove one.')
         found[entry['question_id']] = entry
@@ -171,8 +170,7 @@ def grounding_of(record: Mapping[str, Any], place: str) -> dict:
     for box, spans in zip(record['bboxes'], record['tokens_positive'], strict=True):
         if not isinstance(spans, (list, tuple)) or not spans or not all(is_span(span, len(caption)) for span in spans):
             raise VQAError(f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} '
-                           f'characters; expected '
-                           '[[start, end], ...], half-open, at least one.')
+                           'characters; expected [[start, end], ...], half-open, at least one.')
         key = tuple(map(tuple, spans))
         label = phrases.setdefault(key, len(phrases))
         instances.append(dict(bbox=[float(side) for side in box], bbox_label=label, ignore_flag=0))

@@ -131,12 +131,10 @@ def _read(path: Path) -> TunedPrompt:
             and (not tuned.names or [len(tokens) for tokens in tuned.token_ids] == [len(part) for part in residuals]))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise TunedPromptError(f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). '
-                               f'Give the '
-                               'file as a prompt tuning run saved it.') from error
+                               'Give the file as a prompt tuning run saved it.') from error
     if not is_complete:
         raise TunedPromptError(f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give '
-                               f'the file '
-                               'as a prompt tuning run saved it.')
+                               'the file as a prompt tuning run saved it.')
     return tuned
 
 

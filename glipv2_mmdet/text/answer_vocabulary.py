@@ -45,8 +45,7 @@ def read_answers(answers: str | Path | Sequence[str]) -> tuple[str, ...]:
             raise AnswerVocabularyError(f'{source} has {shorten(repr(answer))} at position {index}. Expected a text.')
         if not _is_unicode(answer):
             raise AnswerVocabularyError(f'{source} has {ascii(answer)[:60]} at position {index}, with half a '
-                                        f'character (a '
-                                        f'lone surrogate). Expected valid Unicode. {_HOW_TO_MAKE}')
+                                        f'character (a lone surrogate). Expected valid Unicode. {_HOW_TO_MAKE}')
         earlier = first_position.setdefault(answer, index)
         if earlier != index:
             raise AnswerVocabularyError(f'{source} has "{answer}" twice (positions {earlier} and {index}). Expected '

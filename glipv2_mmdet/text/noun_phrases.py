@@ -37,8 +37,7 @@ def find_noun_phrases(caption: str, backend: str = 'auto') -> list[tuple[str, tu
     """
     if not isinstance(caption, str):
         raise ValueError(f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for '
-                         f'noun '
-                         'phrases in.')
+                         'noun phrases in.')
     phrases: dict[str, tuple[str, list[Span]]] = {}
     for start, end in _chunker(backend)(caption):
         words = ' '.join(caption[start:end].split())

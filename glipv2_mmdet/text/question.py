@@ -49,8 +49,7 @@ def question_prompt(question: str, answer_token: str | None = None,
             if isinstance(error, PromptError):
                 raise
             raise PromptError(f'tokens_positive is {shorten(repr(tokens_positive))}. Expected a list of [start, end] '
-                              f'pairs '
-                              'of whole numbers per phrase, for example [[[0, 5]], [[9, 21]]].') from error
+                              'pairs of whole numbers per phrase, for example [[[0, 5]], [[9, 21]]].') from error
     if all(answer_span not in phrase.spans for phrase in phrases):
         phrases.append(Phrase(ANSWER_PHRASE, (answer_span,)))
     return Prompt(f'{question} {answer_token}', tuple(phrases), is_detection=False)

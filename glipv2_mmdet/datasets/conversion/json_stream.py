@@ -86,8 +86,7 @@ def field_of(row: Any, name: str, path: str | Path) -> int | str:
     key = row.get(name) if isinstance(row, dict) else None
     if not isinstance(key, (int, str)) or (isinstance(key, int) and key.bit_length() > _MOST_BITS):
         raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it '
-                         f'the '
-                         'annotation file this tool expects?')
+                         'the annotation file this tool expects?')
     return key
 
 

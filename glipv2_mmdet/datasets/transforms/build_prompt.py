@@ -141,8 +141,7 @@ class BuildPrompt(BaseTransform):
             )
         if not isinstance(spans, Sequence) or isinstance(spans, str):
             raise PromptError(f'"tokens_positive" is {shorten(repr(spans))} ({type(spans).__name__}); expected a list '
-                              f'of '
-                              'spans per phrase, [[[start, end], ...], ...]. Write spans as lists.')
+                              'of spans per phrase, [[[start, end], ...], ...]. Write spans as lists.')
         _check_labels(labels, len(spans), f'the {len(spans)} phrases of {shorten(repr(caption))}')
         # A caption that is about nothing drawn (no phrase) is one big negative: its words match no box.
         spans = spans or [[[0, len(caption)]]]
