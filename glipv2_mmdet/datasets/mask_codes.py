@@ -46,7 +46,8 @@ def check_polygon(polygon: Sequence[float], place: str, height: int, width: int)
     if not length <= _MOST_ROUNDS * (height + width):
         raise MaskError(
             f'{place}: polygon {str(list(polygon))[:60]} reaches far outside the picture of {height} x {width} '
-            '(height x width), or has numbers that are not finite. Expected points in pixels. Correct or delete the polygon.')
+            '(height x width), or has numbers that are not finite. Expected points in pixels. Correct or delete the '
+            'polygon.')
 
 
 def run_length_code(mask: Any, place: str, height: int, width: int) -> dict:
