@@ -84,7 +84,9 @@ def save_pretrained(model: GLIPv2, config: Mapping[str, Any], pipeline: Sequence
         save_file(weights, temporary / WEIGHTS, metadata={'format': 'pt'})
         (temporary / CONFIG).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
         (temporary / README).write_text(_readme(model), encoding='utf-8')
+        # both are made for their owner alone, and a model is for others
         temporary.chmod(0o777 & ~_umask())
+        (temporary / WEIGHTS).chmod(0o666 & ~_umask())
         if folder.exists():
             folder.rmdir()
         temporary.replace(folder)

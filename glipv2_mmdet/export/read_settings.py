@@ -30,7 +30,7 @@ def read_settings(pipeline: Sequence[Mapping[str, Any]], detector: GLIPv2, phras
     if nms.get('type', 'nms') != 'nms' or nms.get('class_agnostic', False):
         raise ExportError(f'test_cfg.nms is {dict(nms)}. The runner has plain suppression per phrase: set '
                           "type='nms' without class_agnostic.")
-    resize, backend = _resize(pipeline)
+    resize, backend, rounds = _resize(pipeline)
     preprocessor = detector.data_preprocessor
     # mmdet reads files in BGR order; the preprocessor turns that round or not
     order = 'rgb' if getattr(preprocessor, '_channel_conversion', False) else 'bgr'
@@ -41,6 +41,7 @@ def read_settings(pipeline: Sequence[Mapping[str, Any]], detector: GLIPv2, phras
         max_tokens=detector.language_model.tokenizer.max_tokens,
         resize=resize,
         resize_with=backend,
+        resize_rounds=rounds,
         channel_order=order,
         mean=tuple(preprocessor.mean.flatten().tolist()) if normalised else (0.0, 0.0, 0.0),
         std=tuple(preprocessor.std.flatten().tolist()) if normalised else (1.0, 1.0, 1.0),
@@ -60,8 +61,8 @@ def _max_per_image(test_cfg: ConfigDict) -> int:
     return min(limits, default=-1)
 
 
-def _resize(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, str]:
-    """(longer, shorter) side and backend of the first scaling of the test pipeline."""
+def _resize(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, str, bool]:
+    """(longer, shorter) side, backend and rounding of the first scaling of the test pipeline."""
     for transform in pipeline:
         if transform['type'] not in RESIZES:
             continue
@@ -70,5 +71,5 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | No
         if not (transform.get('keep_ratio', False) and bilinear and isinstance(scale, (tuple, list))):
             raise ExportError(f'The test pipeline scales images by {dict(transform)}. The runner scales with '
                               'keep_ratio=True, a scale of two sides and bilinear interpolation: change the config.')
-        return (max(scale), min(scale)), backend
-    return None, 'cv2'
+        return (max(scale), min(scale)), backend, transform['type'] == 'Resize'
+    return None, 'cv2', True

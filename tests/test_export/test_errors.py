@@ -28,6 +28,13 @@ def test_a_pipeline_that_the_runner_does_not_repeat(detector):
         read_settings([dict(type='Resize', scale=(64, 64), keep_ratio=False)], detector)
 
 
+@pytest.mark.parametrize(('kind', 'rounds'), [('Resize', True), ('FixScaleResize', False)])
+def test_the_two_ways_of_scaling_are_told_apart(detector, kind, rounds):
+    settings = read_settings([dict(type=kind, scale=(64, 48), keep_ratio=True, backend='pillow')], detector)
+    assert (settings.resize, settings.resize_with, settings.resize_rounds) == ((64, 48), 'pillow', rounds)
+    assert type(settings).from_json(settings.to_json()) == settings
+
+
 def test_soft_suppression(detector, monkeypatch):
     monkeypatch.setitem(detector.test_cfg, 'nms', ConfigDict(type='soft_nms', iou_threshold=0.5))
     with pytest.raises(ExportError, match="type='nms'"):

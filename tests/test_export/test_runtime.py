@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmdet.datasets.transforms import transforms
 from PIL import Image
 from torchvision.ops import batched_nms
 
@@ -42,6 +43,8 @@ def test_scaling_by_pillow_is_that_of_mmcv():
 def test_the_scaled_size_is_that_of_mmcv(height, width):
     expected = mmcv.image.rescale_size((width, height), (1333, 800))
     assert scaled_size((height, width), (1333, 800)) == expected[::-1]
+    of_glip = transforms.rescale_size((width, height), (1333, 800))  # of FixScaleResize
+    assert scaled_size((height, width), (1333, 800), rounds=False) == of_glip[::-1]
 
 
 @settings(max_examples=40, deadline=None)

@@ -36,7 +36,7 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
 
 def network_input(image: np.ndarray, settings: Settings) -> tuple[np.ndarray, tuple[int, int]]:
     """(1, 3, H', W') float32, and (height, width) of the image in it, without the padding."""
-    height, width = scaled_size(image.shape[:2], settings.resize)
+    height, width = scaled_size(image.shape[:2], settings.resize, settings.resize_rounds)
     if (height, width) != image.shape[:2]:
         image = scale(image, height, width, settings.resize_with)
     if settings.channel_order == 'bgr':
@@ -47,13 +47,14 @@ def network_input(image: np.ndarray, settings: Settings) -> tuple[np.ndarray, tu
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), (height, width)
 
 
-def scaled_size(size: Sequence[int], limits: Sequence[int] | None) -> tuple[int, int]:
-    """(height, width) as large as both limits allow, the shape kept."""
+def scaled_size(size: Sequence[int], limits: Sequence[int] | None, rounds: bool = True) -> tuple[int, int]:
+    """(height, width) as large as both limits allow, the shape kept; sides are rounded, or cut off."""
     height, width = size
     if limits is None:
         return height, width
     factor = min(max(limits) / max(height, width), min(limits) / min(height, width))
-    return int(height * factor + 0.5), int(width * factor + 0.5)
+    offset = 0.5 if rounds else 0.0
+    return int(height * factor + offset), int(width * factor + offset)
 
 
 def scale(image: np.ndarray, height: int, width: int, how: str) -> np.ndarray:

@@ -31,6 +31,7 @@ class Settings:
         max_per_image: most boxes of an image; -1 for all.
         mask_threshold: probability from which a pixel belongs to the object.
         image_size: (H, W) the graph is bound to; None for any multiple of ``pad_divisor``.
+        resize_rounds: whether scaled sides are rounded, as mmcv does; GLIP's pipelines cut them off.
     """
     version: str
     phrases: tuple[str, ...]
@@ -49,6 +50,7 @@ class Settings:
     max_per_image: int
     mask_threshold: float
     image_size: tuple[int, int] | None = None
+    resize_rounds: bool = True
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
