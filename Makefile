@@ -13,7 +13,7 @@ help:
 	@echo 'make quickstart   environment, data, training, evaluation and pictures (at most 20 minutes on 2 cores)'
 	@echo 'make test         lint, then every test (at most 12 minutes on 2 cores)'
 	@echo 'make test-fast    the quick tests only (at most 2 minutes)'
-	@echo 'make soak         the reliability campaign: faults, bad inputs, load, a long run (about an hour)'
+	@echo 'make soak         the reliability campaign: faults, bad inputs, load, a long run (about 20 minutes)'
 	@echo 'make lint         ruff'
 	@echo 'make docs         the documentation site, in site/'
 	@echo 'make env          only the environment, in .venv'

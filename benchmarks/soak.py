@@ -3,7 +3,7 @@
     make soak
     python benchmarks/soak.py --only faults inputs --json benchmarks/results/reliability.json
 
-About an hour on two cores. Each program also runs alone and takes its own options; docs/reliability.md says what each
+About 20 minutes on two cores. Each program also runs alone and takes its own options; docs/reliability.md says what each
 does. A campaign in which anything failed makes this one fail, and the others still run.
 """
 
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='figures; those of campaigns that do not run now are kept')
     args = parser.parse_args()
-    # a file that cannot be written is better known before than after an hour
+    # a file that cannot be written is better known before than at the end
     figures = json.loads(args.json.read_text()) if args.json and args.json.is_file() else {}
     failed = []
     for name in args.only:

@@ -41,7 +41,7 @@ def rule_of(snippet: Snippet) -> Rule | None:
 RULES = [
     # README.md, install.md, contributing.md: environment
     Rule(r'^make (quickstart|test|test-fast|env|docs)$', reason='the whole run, by hand and in continuous integration'),
-    Rule(r'^make soak$', reason='an hour; a sample of each campaign is tests/test_reliability'),
+    Rule(r'^make soak$', reason='20 minutes; a sample of each campaign is tests/test_reliability'),
     Rule(r'^(pip|python -m pip) (install|download)', reason=INSTALLS),
     Rule(r'^python -c "import glipv2_mmdet',
          test='tests/test_docs/test_commands.py::test_the_package_says_its_version'),
