@@ -3,8 +3,8 @@
     make soak
     python benchmarks/soak.py --only faults inputs --json benchmarks/results/reliability.json
 
-About 20 minutes on two cores. Each program also runs alone and takes its own options; docs/reliability.md says what each
-does. A campaign in which anything failed makes this one fail, and the others still run.
+About 20 minutes on two cores. Each program also runs alone and takes its own options; docs/reliability.md says what
+each does. A campaign in which anything failed makes this one fail, and the others still run.
 """
 
 from __future__ import annotations
