@@ -94,7 +94,7 @@ def test_a_missing_vocabulary_says_what_to_put_where(tmp_path):
         PromptTokenizer(tmp_path / 'clip')
 
 
-@pytest.mark.parametrize('content', [b'no gzip', gzip.compress(b'\xff\xfe')])
+@pytest.mark.parametrize('content', [b'no gzip', gzip.compress(b'\xff\xfe')], ids=['no gzip', 'no text'])
 def test_a_broken_merge_file_is_named(content, tmp_path):
     (tmp_path / 'merges.gz').write_bytes(content)
     with pytest.raises(ValueError, match=r"merges.gz' is not a gzip file of merges"):
