@@ -283,8 +283,9 @@ class GLIPv2Inferencer:
                 width=shape[1], instances=[]))
         except (cv2.error, ValueError, ZeroDivisionError) as error:
             raise ImageInputError(
-                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads: '
-                'its shorter side would be less than a pixel. Cut it into pieces that are less long.') from error
+                f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads '
+                f'({" ".join(str(error).split())}). A long, narrow image is left with less than a pixel on its shorter '
+                'side: cut it into pieces.') from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
 

@@ -1,7 +1,6 @@
 """Short names of models → the configs that the package ships."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -73,14 +72,14 @@ def is_shipped(config: Path) -> bool:
     return config.resolve().is_relative_to(configs_dir().resolve())
 
 
-def tell_if_foreign(config: str | PathLike, level: int = logging.INFO) -> None:
+def tell_if_foreign(config: str | PathLike) -> None:
     """Say that a config is code and is run, where it is neither the package's nor below the working directory.
 
     Whoever works on a project writes configs all day and knows; whoever opens one that came with a download may not.
     """
     path = Path(config)
     if path.is_file() and not is_shipped(path) and not path.resolve().is_relative_to(Path.cwd().resolve()):
-        print_log(f'{path} is Python code and is run; use configs that you trust.', logger='current', level=level)
+        print_log(f'{path} is Python code and is run; use configs that you trust.', logger='current')
 
 
 def names_with(words: Iterable[str]) -> list[str]:

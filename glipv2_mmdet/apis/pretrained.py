@@ -19,7 +19,7 @@ from ..checkpoints import CheckpointError
 from ..models import GLIPv2
 from ..text.tokenize import SHIPPED_VOCABS
 from ..version import __version__
-from .pretrained_checks import check_config
+from .pretrained_checks import check_config, without_start_weights
 
 CONFIG, WEIGHTS, PROMPT, README = 'config.json', 'model.safetensors', 'prompt.safetensors', 'README.md'
 VOCAB, TEXT_ENCODER = 'vocab', 'text_encoder'
@@ -118,7 +118,8 @@ def read_pretrained(folder: str | PathLike) -> PretrainedFolder:
 
 def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The config with every file it names copied into ``folder``."""
-    config = _without_start_weights(config)
+    # the folder has the weights, and may name no other file
+    config = without_start_weights(config)
     words = config['language_model']
     # the path that was opened; an absent one means the shipped vocabulary
     vocab = model.language_model.tokenizer.vocab
@@ -133,19 +134,6 @@ def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[
     if model.tuned_prompt is not None:
         model.tuned_prompt.save(folder / PROMPT)
         config['tuned_prompt'] = {'__file__': PROMPT}
-    return config
-
-
-def _without_start_weights(config: Any) -> Any:
-    """A copy without ``init_cfg`` of kind Pretrained: the folder has the weights, and may name no other file."""
-    if isinstance(config, Mapping):
-        copied = {key: _without_start_weights(value) for key, value in config.items()}
-        start = copied.get('init_cfg')
-        if isinstance(start, dict) and str(start.get('type')).endswith('Pretrained'):
-            copied['init_cfg'] = None
-        return copied
-    if isinstance(config, (list, tuple)):
-        return type(config)(map(_without_start_weights, config))
     return config
 
 

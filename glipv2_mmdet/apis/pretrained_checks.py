@@ -49,31 +49,60 @@ def check_config(content: Mapping[str, Any], file: Path) -> None:
         given = model.get('type') if isinstance(model, dict) else model
         raise CheckpointError(f'"{file}" asks for a component {str(given)[:60]!r} as its model; such a folder holds a '
                               'GLIPv2 and nothing else. Load other models from their configs, if you trust those.')
-    _check_types(model, file, _is_part)
-    _check_types(pipeline, file, _is_step)
-    _check_texts(content, file)
+    _check_types(model, f'"{file}"', _is_part)
+    _check_types(pipeline, f'"{file}"', _is_step)
+    _check_files(content, file)
 
 
-def _check_types(value: Any, file: Path, is_known: Callable[[str], bool]) -> None:
+def checked_parts(model: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Settings of a model that came with a file, to be built; start weights are left out, since weights come with it.
+
+    Args:
+        model: with ``type``, as in a config.
+        source: what holds them, for the message.
+
+    Raises:
+        CheckpointError: they ask for a component that could run code.
+    """
+    model = without_start_weights(model)
+    _check_types(model, source, _is_part)
+    return model
+
+
+def without_start_weights(config: Any) -> Any:
+    """A copy without ``init_cfg`` of kind Pretrained, which names a file."""
+    if isinstance(config, Mapping):
+        copied = {key: without_start_weights(value) for key, value in config.items()}
+        start = copied.get('init_cfg')
+        if isinstance(start, dict) and str(start.get('type')).endswith('Pretrained'):
+            copied['init_cfg'] = None
+        return copied
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(without_start_weights, config))
+    return config
+
+
+def _check_types(value: Any, source: str, is_known: Callable[[str], bool]) -> None:
     for item in _dicts(value):
         kind = item.get('type')
         if 'type' in item and not (isinstance(kind, str) and is_known(kind)):
-            raise CheckpointError(f'"{file}" asks for a component {kind!r}, which is none of a GLIPv2 model. Import '
-                                  'the package that registers it before the folder is opened, or load the model from '
+            raise CheckpointError(f'{source} asks for a component {kind!r}, which is none of a GLIPv2 model. Import '
+                                  'the package that registers it before the file is opened, or load the model from '
                                   'its config; if you did not expect that, do not trust this file.')
+        for key, text in item.items():
+            # arguments such as resize_type are looked up as types, too
+            if str(key).endswith('_type') and isinstance(text, str) and '.' in text:
+                raise CheckpointError(f'{source} asks for a component {text[:60]!r} as its {key}. Expected a plain '
+                                      'name; do not trust this file.')
 
 
-def _check_texts(value: Any, file: Path) -> None:
+def _check_files(value: Any, file: Path) -> None:
     for item in _dicts(value):
         for key, text in item.items():
             if key in _FILE_KEYS and isinstance(text, str) and text not in SHIPPED_VOCABS:
                 raise CheckpointError(f'"{file}" names {text[:60]!r} as its {key}, which is not in the folder. '
                                       'Expected only files of the folder: save it again with save_pretrained, or do '
                                       'not trust this file.')
-            # arguments such as resize_type are looked up as types, too
-            if key.endswith('_type') and isinstance(text, str) and '.' in text:
-                raise CheckpointError(f'"{file}" asks for a component {text[:60]!r} as its {key}. Expected a plain '
-                                      'name; do not trust this file.')
 
 
 def _dicts(value: Any) -> Iterator[dict]:

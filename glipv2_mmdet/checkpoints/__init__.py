@@ -9,6 +9,7 @@ from glipv2_mmdet.checkpoints.glip_names import (
     to_source,
 )
 from glipv2_mmdet.checkpoints.load import (
+    TRUST_HELP,
     LoadReport,
     UnsafeCheckpointError,
     check_fits,
@@ -21,7 +22,7 @@ from glipv2_mmdet.checkpoints.load import (
 from glipv2_mmdet.checkpoints.text_encoder_names import EncoderConversion, detect_encoder, encoder_to_ours
 
 __all__ = [
-    'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'UnsafeCheckpointError',
+    'TRUST_HELP', 'CheckpointError', 'Conversion', 'EncoderConversion', 'Layout', 'LoadReport', 'UnsafeCheckpointError',
     'check_fits', 'convert_file', 'detect_encoder', 'detect_layout', 'encoder_to_ours', 'load_weights',
     'read_checkpoint', 'save_checkpoint', 'save_safetensors', 'sha256', 'state_dict_of', 'to_ours', 'to_source',
 ]

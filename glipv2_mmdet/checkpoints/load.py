@@ -17,9 +17,13 @@ from torch import Tensor, nn
 
 from glipv2_mmdet.checkpoints.glip_names import CheckpointError, detect_layout
 from glipv2_mmdet.compat.safe_load import protected_load
+from glipv2_mmdet.files import atomic_write
 
 #: Names in a message; the rest is a count.
 NUM_LISTED = 5
+#: What ``--trust`` of a command line does.
+TRUST_HELP = ('unpickle everything in the given files, which RUNS whatever code their makers put there: only for files '
+              'of people you trust, best on a machine with nothing to lose (default: refuse such a file)')
 
 
 @dataclass(frozen=True)
@@ -181,30 +185,18 @@ def check_fits(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str =
 
 def save_checkpoint(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: dict) -> None:
     """Write ``{'state_dict', 'meta'}``, as mmengine reads it; the file appears complete or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        torch.save({'state_dict': dict(state_dict), 'meta': meta}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(Path(path)) as file:
+        torch.save({'state_dict': dict(state_dict), 'meta': meta}, file)
 
 
 def save_safetensors(path: str | os.PathLike, state_dict: Mapping[str, Tensor]) -> None:
     """Write weights as ``.safetensors``; the file appears complete or not at all."""
     from safetensors.torch import save
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        # tensors that share memory are written one by one, as a checkpoint of torch gives them back
-        temporary.write_bytes(save(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()},
-            metadata={'format': 'pt'}))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # tensors that share memory are written one by one, as a checkpoint of torch gives them back
+    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()},
+                   metadata={'format': 'pt'})
+    with atomic_write(Path(path), size=len(content)) as file:
+        file.write(content)
 
 
 def _foreign_source(given: Iterable[str], wanted: Mapping[str, Tensor]) -> str | None:

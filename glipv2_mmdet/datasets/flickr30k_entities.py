@@ -89,9 +89,9 @@ class Flickr30kEntities(BaseDetDataset):
         instances = []
         for label, spans in enumerate(row['tokens_positive_eval']):
             if not spans or not all(is_span(span, len(row['caption'])) for span in spans):
-                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, '
-                                    'end], ...] '
-                                    f'in the {len(row["caption"])} characters of the caption. Download the file again.')
+                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, end], '
+                                    f'...] in the {len(row["caption"])} characters of the caption. Download the file '
+                                    'again.')
             own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
             if not own:
                 raise EntitiesError(

@@ -102,7 +102,7 @@ def _check_entry(key: str, entry: dict, place: str) -> None:
         # a box needs no id
         if field in entry and not is_id and not (key == 'annotations' and field == 'id'):
             raise OwnDataError(f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file '
-                               f'again.')
+                               'again.')
     if key == 'images':
         if not isinstance(entry['file_name'], str):
             raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export '
@@ -111,7 +111,7 @@ def _check_entry(key: str, entry: dict, place: str) -> None:
     elif key == 'categories':
         if not isinstance(entry['name'], str):
             raise OwnDataError(f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file '
-                               f'again.')
+                               'again.')
     else:
         require_boxes([entry['bbox']], place, OwnDataError)
 
@@ -246,7 +246,7 @@ def _voc_image(file: Path, folder: Path) -> tuple[dict, list[tuple[str, list[flo
         require_boxes([box for _, box in boxes], str(file), OwnDataError)
     except OSError as error:  # not there, or a name that no file can have
         raise OwnDataError(f'{str(file)[:200]} is listed in ImageSets/Main and does not exist. Correct the '
-                           f'list.') from error
+                           'list.') from error
     except OwnDataError:
         raise
     # LookupError: an encoding that nobody knows

@@ -16,6 +16,8 @@ from mmdet.registry import DATASETS
 from .record_checks import check_dataset_settings, read_json, reading, require_boxes
 from .referring import ReferringError, referring_sample, require_fields
 
+_EXPECTED = 'Expected boxes [x, y, width, height] and polygons of [x, y] points. Fetch the file again.'
+
 
 @DATASETS.register_module()
 class PhraseCutDataset(BaseDetDataset):
@@ -46,9 +48,7 @@ class PhraseCutDataset(BaseDetDataset):
         samples = []
         for number, task in enumerate(tasks):
             place = f'{self.ann_file}, record {number}'
-            with reading(place, ReferringError, 'Expected boxes [x, y, width, height] and polygons of [x, y] points. '
-                                                'Fetch '
-                         'the file again.'):
+            with reading(place, ReferringError, _EXPECTED):
                 samples.append(self._parse_task(task, place, sizes))
         return samples
 

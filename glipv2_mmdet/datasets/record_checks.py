@@ -95,7 +95,7 @@ def require_boxes(boxes: Sequence[Any], place: str, error_type: type[ValueError]
     for box in boxes:
         if not is_box(box):
             raise error_type(f'{place}: box {shorten(repr(box))}; expected 4 finite numbers. Correct or delete the '
-                             f'box.')
+                             'box.')
 
 
 def require_size(height: Any, width: Any, place: str, error_type: type[ValueError]) -> None:

@@ -60,7 +60,7 @@ class ReferringDataset(BaseDetDataset):
             record, ('phrase_id', 'image_id', 'filename', 'height', 'width', 'phrase', 'boxes', 'masks'), place)
         if not isinstance(record['filename'], str):
             raise ReferringError(f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the '
-                                 f'record.')
+                                 'record.')
         return referring_sample(
             task_id=record['phrase_id'], image_id=record['image_id'],
             img_path=osp.join(self.data_prefix.get('img') or '', record['filename']), height=record['height'],

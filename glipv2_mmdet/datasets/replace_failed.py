@@ -98,7 +98,7 @@ class ReplaceFailedSamples(Dataset):
                 elif (shape := _image_shape(sample)) is not None and shape[0] != 3:
                     # OpenCV reads some files as gray whatever it was asked for; the whole batch would fail on it
                     self._count(index, ValueError(f'its image has {shape[0]} channels (shape {tuple(shape)}), '
-                                                  f'expected 3'))
+                                                  'expected 3'))
                 else:
                     return sample
             index = self._other(idx)

@@ -172,14 +172,18 @@ class VQADataset(BaseDetDataset):
         path = self._below_root(self.image_info_file)
         images = read_entries(path, 'images', self.backend_args)
         with reading(path, VQAError, 'Expected "images" with "id" and "file_name" in each. Fetch the file again.'):
-            return {image['id']: osp.join('', image['file_name']) for image in images}
+            names = {image['id']: image['file_name'] for image in images}
+        wrong = next((name for name in names.values() if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise VQAError(f'{path}: "file_name" is {str(wrong)[:60]}; expected a text. Fetch the file again.')
+        return names
 
     def _file_name(self, entry: dict, file_names: dict[int, str], place: str) -> str:
         image_id = entry['image_id']
         if self.image_template is not None:
-            with reading(place, VQAError, f'Image {image_id!r} does not go into image_template '
-                                          f'{self.image_template!r}. '
-                         "Expected a template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers."):
+            expected = (f'Image {image_id!r} does not go into image_template {self.image_template!r}. Expected a '
+                        "template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers.")
+            with reading(place, VQAError, expected):
                 return self.image_template.format(image_id=image_id)
         if image_id not in file_names:
             raise VQAError(f'{place}: image {image_id} is not in "{self.image_info_file}". Use the files of one split.')

@@ -16,6 +16,8 @@ from ..evaluation.vqa_answers import soft_scores
 from ..text.prompt import shorten
 from .record_checks import is_span, read_json, reading, require_boxes
 
+_GROUNDING_FIELDS = 'Expected question_id, text, caption, tokens_positive and bboxes. Make the file again.'
+
 
 class VQAError(ValueError):
     """A file or record cannot be used; the message names file, question, value and fix."""
@@ -67,7 +69,7 @@ def check_question(entry: Mapping[str, Any], place: str) -> None:
         raise VQAError(f'{place}: no "image_id" (keys {sorted(entry)}). Repair the record.')
     if not isinstance(entry['image_id'], (int, str)):
         raise VQAError(f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the '
-                       f'record.')
+                       'record.')
 
 
 class AnswerTargets:
@@ -125,11 +127,10 @@ def read_grounding(path: str, backend_args: dict | None = None) -> Iterator[tupl
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise VQAError(f'{place}: broken json ({error}). Repair or delete the line.') from error
-            with reading(place, VQAError, 'Expected question_id, text, caption, tokens_positive and bboxes. Make the '
-                                          'file '
-                         'again.'):
+            with reading(place, VQAError, _GROUNDING_FIELDS):
                 found = grounding_of(record, place)
-                hash(record['question_id'])
+            if not isinstance(record['question_id'], (int, str)):
+                raise VQAError(f'{place}: "question_id" is {shorten(repr(record["question_id"]))}. {_GROUNDING_FIELDS}')
             yield record['question_id'], found
 
 

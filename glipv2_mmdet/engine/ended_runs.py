@@ -17,8 +17,9 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError
-from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, CheckpointError
+from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT
 
 # parts of what torch raises when the other end of a connection is gone
 _LOST_PEER = ('Connection closed by peer', 'Connection reset by peer', 'Broken pipe', 'ncclRemoteError',

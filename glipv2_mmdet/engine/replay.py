@@ -14,6 +14,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from glipv2_mmdet.apis.pretrained_checks import checked_parts
 from glipv2_mmdet.engine.stopped_step import StepBatch, StoppedStep
 from glipv2_mmdet.models import MLMHead
 
@@ -78,24 +79,10 @@ def _build(step: StoppedStep, settings: Mapping[str, Any] | None) -> nn.Module:
     if settings is None:
         if step.model is None:
             raise ValueError('The file holds no settings of the model. Give the config of the run: --config CONFIG.')
-        settings = step.model
-        _check_types(settings)
+        settings = checked_parts(step.model, 'The file of the step')
     model = MODELS.build(dict(settings))
     model.load_state_dict(dict(step.weights))
     return model
-
-
-def _check_types(settings: Any) -> None:
-    """mmengine takes a type with dots for the address of anything that can be imported; a file must not name that."""
-    if isinstance(settings, Mapping):
-        name = settings.get('type')
-        if isinstance(name, str) and '.' in name:
-            raise ValueError(f'The file asks for the type "{name}". Parts are built from a file by their registered '
-                             'names alone: give the config of the run, --config CONFIG.')
-        settings = list(settings.values())
-    if isinstance(settings, (list, tuple)):
-        for value in settings:
-            _check_types(value)
 
 
 def _replay(model: nn.Module, batch: StepBatch, rank: int, device: str) -> Replay:

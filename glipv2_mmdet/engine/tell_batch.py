@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from glipv2_mmdet.text.prompt import shorten
+
 _MOST_IMAGES, _MOST_CHARACTERS = 16, 120
 
 
@@ -26,8 +28,4 @@ def _tell(sample: Any) -> str:
     text = sample.get('text', None) if prompt is None else prompt.text
     words = text if isinstance(text, str) or text is None else '. '.join(map(str, text))
     return (f'image {sample.get("img_id", "without id")}, "{sample.get("img_path", "no path")}", '
-            + ('no prompt' if words is None else f'prompt "{_shorten(words)}"'))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f'{text[:_MOST_CHARACTERS]}…'
+            + ('no prompt' if words is None else f'prompt "{shorten(words, _MOST_CHARACTERS)}"'))

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
+from safetensors import SafetensorError, safe_open
 
+from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.files import megabytes
 
 LAST_CHECKPOINT = 'last_checkpoint'
@@ -24,20 +26,19 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, NotI
            ValueError, KeyError, IndexError)
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be used; the text says which, why, and what to do."""
-
-
 def find_damage(path: str | Path) -> str | None:
     """What is wrong with a checkpoint file, in words; None when it is whole.
 
     Files of torch before 1.6, which are no archives and have no check sums, count as whole. So does an archive that
-    torch refuses as unsafe: its bytes are as they were written, and whether to trust it is not decided here.
+    torch refuses as unsafe: its bytes are as they were written, and whether to trust it is not decided here. Of
+    ``.safetensors``, which have no check sums either, the length is compared with what the head says.
     """
     path = Path(path)
     size = path.stat().st_size
     if not size:
         return 'the file is empty'
+    if path.suffix == '.safetensors':
+        return _damage_of_safetensors(path)
     with open(path, 'rb') as file:
         start = file.read(4)
     if start[:1] == b'\x80':  # a pickle
@@ -60,6 +61,14 @@ def find_damage(path: str | Path) -> str | None:
     except _DAMAGE as error:
         return f'torch cannot read it ({type(error).__name__}: {error})'
     return None
+
+
+def _damage_of_safetensors(path: Path) -> str | None:
+    try:
+        with safe_open(path, framework='pt'):  # maps the file and reads its head
+            return None
+    except SafetensorError as error:
+        return f'it cannot be read as safetensors ({error})'
 
 
 def require_whole(path: str | Path) -> None:

@@ -40,8 +40,7 @@ def tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
                          'of a CLIP tokenizer: copy them again.') from error
     if not isinstance(vocab, dict) or not all(type(number) is int and number >= 0 for number in vocab.values()):
         raise ValueError(f"'{folder / 'vocab.json'}' is {str(vocab)[:60]}. Expected an object of entries with their "
-                         f"numbers, as "
-                         'CLIP has it: copy it again.')
+                         'numbers, as CLIP has it: copy it again.')
     return _build(folder, vocab, _pairs(lines))
 
 

@@ -13,10 +13,10 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from glipv2_mmdet.apis.finetuning_config import FinetuneSettings, training_config
+from glipv2_mmdet.checkpoints import CheckpointError, save_safetensors
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError
 from glipv2_mmdet.engine.ended_runs import RunEndedError, explain_end
 from glipv2_mmdet.engine.hooks import DurableCheckpointHook
-from glipv2_mmdet.engine.whole_checkpoints import CheckpointError
 from glipv2_mmdet.files import DiskFullError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -303,3 +303,16 @@ def test_sigterm_is_answered_and_obeyed(tmp_path):
         signal.signal(signal.SIGTERM, before)
         for number in (reader, writer, saved):
             os.close(number)
+
+
+def test_safetensors_are_loaded_not_resumed_and_refused_when_cut_off(tmp_path, numbers):
+    folder = tmp_path / 'first'
+    run(folder, numbers, steps=2)
+    weights = tmp_path / 'weights.safetensors'
+    save_safetensors(weights, torch.load(folder / 'iter_2.pth', weights_only=True)['state_dict'])
+    assert run(tmp_path / 'tuned', numbers, load_from=str(weights)).iter == 8
+    with pytest.raises(CheckpointError, match='holds weights alone'):
+        run(tmp_path / 'resumed', numbers, resume=True, load_from=str(weights))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match='is damaged: it cannot be read as safetensors'):
+        run(tmp_path / 'cut', numbers, load_from=str(weights))

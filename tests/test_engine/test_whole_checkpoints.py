@@ -7,7 +7,8 @@ import zipfile
 import pytest
 import torch
 
-from glipv2_mmdet.engine.whole_checkpoints import CheckpointError, find_damage, newest_whole, require_whole
+from glipv2_mmdet.checkpoints import CheckpointError
+from glipv2_mmdet.engine.whole_checkpoints import find_damage, newest_whole, require_whole
 
 
 class Stranger:

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from glipv2_mmdet.checkpoints import (
+    TRUST_HELP,
     CheckpointError,
     encoder_to_ours,
     load_weights,
@@ -20,9 +21,6 @@ from glipv2_mmdet.checkpoints import (
     state_dict_of,
 )
 from glipv2_mmdet.version import __version__
-
-TRUST_HELP = ('unpickle everything in the sources, which RUNS whatever code their makers put there: only for files of '
-              'people you trust (default: a file that holds more than weights is refused)')
 
 
 def parse_args(argv=None):

@@ -9,10 +9,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from glipv2_mmdet.checkpoints import CheckpointError, convert_file
-
-TRUST_HELP = ('unpickle everything in the source, which RUNS whatever code its maker put there: only for a file of '
-              'somebody you trust (default: a file that holds more than weights is refused)')
+from glipv2_mmdet.checkpoints import TRUST_HELP, CheckpointError, convert_file
 
 
 def parse_args(argv=None):

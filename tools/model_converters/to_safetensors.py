@@ -9,10 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from glipv2_mmdet.checkpoints import CheckpointError, read_checkpoint, save_safetensors, state_dict_of
-
-TRUST_HELP = ('unpickle everything in the source, which RUNS whatever code its maker put there: only for a file of '
-              'somebody you trust, best on a machine with nothing to lose (default: refuse such a file)')
+from glipv2_mmdet.checkpoints import TRUST_HELP, CheckpointError, read_checkpoint, save_safetensors, state_dict_of
 
 
 def parse_args(argv=None):

@@ -14,8 +14,7 @@ from ..record_checks import reading, require_boxes, require_size
 from .json_stream import GroupedRows, field_of, iterate_array
 
 _LAYOUT = ('Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with '
-           'url, height '
-           'and width. Download both again.')
+           'url, height and width. Download both again.')
 
 
 def visual_genome_class_names(objects_file: str | Path, min_uses: int = 100) -> tuple[str, ...]:
@@ -58,11 +57,10 @@ def visual_genome_records(objects_file: str | Path, image_file: str | Path, name
             if not found:
                 raise ValueError(f'{objects_file}: image {key} is not in {image_file}. Expected both '
                                  'files of the same version of Visual Genome.')
-            with reading(f'{objects_file}: image {key}', ValueError, _LAYOUT):
+            place = f'{objects_file}: image {key}'
+            with reading(place, ValueError, _LAYOUT):
                 record = _record(entry, found[0], labels)
-                require_boxes([thing['bbox'] for thing in record['detection']['instances']], f'{objects_file}: image '
-                                                                                             f'{key}',
-                              ValueError)
+                require_boxes([thing['bbox'] for thing in record['detection']['instances']], place, ValueError)
                 require_size(record['height'], record['width'], f'{image_file}: image {key}', ValueError)
             yield record
 

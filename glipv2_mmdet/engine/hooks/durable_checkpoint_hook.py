@@ -18,8 +18,9 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
+from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError, describe_data, differences
-from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, CheckpointError, newest_whole, require_whole
+from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, newest_whole, require_whole
 from glipv2_mmdet.files import DiskFullError, atomic_write, remove_leftovers
 
 _LEAST_KEPT = 2
@@ -179,6 +180,10 @@ class DurableCheckpointHook(CheckpointHook):
         """The file to load, in the main process."""
         named = runner._load_from
         if named is not None:
+            if runner._resume and str(named).endswith('.safetensors'):
+                raise CheckpointError(f'{named} holds weights alone, and a run is resumed from its optimizer and its '
+                                      'place in the data, too. Give an iter_N.pth, or start from these weights with '
+                                      '--cfg-options load_from=FILE.')
             if osp.isfile(named):
                 require_whole(named)
             return named
