@@ -108,20 +108,17 @@ class GroupedRows:
         handle, self._path = tempfile.mkstemp(suffix='.rows', dir=folder)
         os.close(handle)
         self._database = sqlite3.connect(self._path)
-        # a crash loses a temporary file: nothing that a journal would have to protect
-        self._database.execute('PRAGMA journal_mode = OFF')
-        self._database.execute('PRAGMA synchronous = OFF')
-        self._database.execute('CREATE TABLE rows (key, value TEXT)')
-        self._database.executemany('INSERT INTO rows VALUES (?, ?)', ((key, json.dumps(row)) for key, row in rows))
-        self._database.execute('CREATE INDEX by_key ON rows (key)')
-        self._database.commit()
+        try:
+            self._fill(rows)
+        except BaseException:  # also Ctrl-C: rows of a broken file end here, and nobody else knows of the file
+            self._remove()
+            raise
 
     def __enter__(self) -> GroupedRows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
-        os.unlink(self._path)
+        self._remove()
 
     def __getitem__(self, key: int | str) -> list[Any]:
         """The rows of a key; empty when there are none."""
@@ -132,3 +129,16 @@ class GroupedRows:
         """Every key once, sorted."""
         for (key,) in self._database.execute('SELECT DISTINCT key FROM rows ORDER BY key'):
             yield key
+
+    def _fill(self, rows: Iterable[tuple[int | str, Any]]) -> None:
+        # a crash loses a temporary file: nothing that a journal would have to protect
+        self._database.execute('PRAGMA journal_mode = OFF')
+        self._database.execute('PRAGMA synchronous = OFF')
+        self._database.execute('CREATE TABLE rows (key, value TEXT)')
+        self._database.executemany('INSERT INTO rows VALUES (?, ?)', ((key, json.dumps(row)) for key, row in rows))
+        self._database.execute('CREATE INDEX by_key ON rows (key)')
+        self._database.commit()
+
+    def _remove(self) -> None:
+        self._database.close()
+        os.unlink(self._path)

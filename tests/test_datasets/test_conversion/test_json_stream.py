@@ -63,3 +63,13 @@ def test_rows_are_grouped_in_their_order_and_the_file_goes_away(tmp_path):
         assert list(rows.keys()) == [1, 2]
         assert list(tmp_path.iterdir())
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_break_off_leave_no_file_behind(tmp_path):
+    def rows():
+        yield 1, 'a'
+        raise ValueError('broken json')
+
+    with pytest.raises(ValueError, match='broken json'):
+        GroupedRows(rows(), tmp_path)
+    assert not list(tmp_path.iterdir())
