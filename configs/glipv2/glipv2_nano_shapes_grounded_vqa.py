@@ -30,4 +30,8 @@ train_pipeline = [
 train_dataloader = dict(
     batch_size=8,  # every question has its image and its boxes
     dataset=dict(
-        group_by_image=False, grounding_file='annotations/vqa_grounding_train.jsonl', pipeline=train_pipeline))
+        ann_file='annotations/answers_train.json',
+        question_file='annotations/questions_train.json',
+        group_by_image=False,
+        grounding_file='annotations/vqa_grounding_train.jsonl',
+        pipeline=train_pipeline))

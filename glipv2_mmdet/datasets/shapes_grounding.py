@@ -24,7 +24,7 @@ _NO_OBJECT = ('no', '0')
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """Colour and shape of an annotated object, and its box."""
 
     colour: str
@@ -46,15 +46,12 @@ def ground_questions(root: str | Path, split: str = 'train') -> Iterator[dict]:
     Raises:
         ValueError: another split.
     """
-    if split not in ('train', 'val'):
-        raise ValueError(f"split is '{split}'. Expected 'train' or 'val': in zero-shot scenes not every object has a "
-                         'box.')
+    scenes = read_scenes(root, split)
     folder = Path(root) / 'annotations'
-    scenes = json.loads((folder / f'{split}.json').read_text())
     answers = {entry['question_id']: entry
                for entry in json.loads((folder / f'answers_{split}.json').read_text())['annotations']}
     sizes = {image['id']: (image['height'], image['width']) for image in scenes['images']}
-    objects = _objects(scenes)
+    objects = objects_by_image(scenes)
     for entry in json.loads((folder / f'questions_{split}.json').read_text())['questions']:
         annotation = answers[entry['question_id']]
         boxes, spans = _boxes(entry['question'], annotation, tuple(objects[entry['image_id']]))
@@ -65,18 +62,30 @@ def ground_questions(root: str | Path, split: str = 'train') -> Iterator[dict]:
             scores=[1.0] * len(boxes), img_h=height, img_w=width)
 
 
-def _objects(scenes: dict) -> dict[int, list[_Look]]:
+def read_scenes(root: str | Path, split: str) -> dict:
+    """``<split>.json`` of a rendering.
+
+    Raises:
+        ValueError: a split whose questions cannot be answered from it.
+    """
+    if split not in ('train', 'val'):
+        raise ValueError(f"split is '{split}'. Expected 'train' or 'val': in zero-shot scenes not every object has a "
+                         'box.')
+    return json.loads((Path(root) / 'annotations' / f'{split}.json').read_text())
+
+
+def objects_by_image(scenes: dict) -> dict[int, list[Look]]:
     """Annotated objects by image."""
     names = {category['id']: category['name'].split() for category in scenes['categories']}
-    objects: dict[int, list[_Look]] = defaultdict(list)
+    objects: dict[int, list[Look]] = defaultdict(list)
     for annotation in scenes['annotations']:
         x, y, width, height = annotation['bbox']
         objects[annotation['image_id']].append(
-            _Look(*names[annotation['category_id']], box=(x, y, x + width, y + height)))
+            Look(*names[annotation['category_id']], box=(x, y, x + width, y + height)))
     return objects
 
 
-def _boxes(question: str, annotation: dict, objects: tuple[_Look, ...]) -> tuple[list, list]:
+def _boxes(question: str, annotation: dict, objects: tuple[Look, ...]) -> tuple[list, list]:
     """Boxes, and for each of them all spans of question + ' ' + answer that it belongs to."""
     answer = annotation['multiple_choice_answer']
     answer_span = [len(question) + 1, len(question) + 1 + len(answer)]

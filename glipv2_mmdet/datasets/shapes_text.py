@@ -26,7 +26,7 @@ _DETAIL = (
     ((0, 1, 0, 0), 2),
     ((1, 1, 1, 1), 2),
 )
-_CLEAR_GAP = 8.0  # pixels between two centres along an axis before 'above' or 'left of' is said
+CLEAR_GAP = 8.0  # pixels between two centres along an axis before 'above' or 'left of' is said
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _count_phrase(description: Description, count: int, article: str) -> str:
     return f'{NUMBERS[count]} {description.words(plural=True)}'
 
 
-def _centre(item: SceneObject) -> np.ndarray:
+def centre(item: SceneObject) -> np.ndarray:
     x1, y1, x2, y2 = item.box
     return np.array([(x1 + x2) / 2, (y1 + y2) / 2])
 
@@ -239,10 +239,10 @@ def _extreme_one(
     """'the top star' out of several; None when the place is too close to call."""
     place = str(rng.choice(['top', 'bottom', 'left', 'right']))
     axis = 0 if place in ('left', 'right') else 1
-    order = sorted(members, key=lambda k: _centre(objects[k])[axis])
+    order = sorted(members, key=lambda k: centre(objects[k])[axis])
     if place in ('bottom', 'right'):
         order.reverse()
-    if abs(_centre(objects[order[0]])[axis] - _centre(objects[order[1]])[axis]) < _CLEAR_GAP:
+    if abs(centre(objects[order[0]])[axis] - centre(objects[order[1]])[axis]) < CLEAR_GAP:
         return None
     return PhraseMatch(f'the {place} {description.words()}', (order[0],), flippable=axis == 1)
 
@@ -284,10 +284,10 @@ def _ask_position(rng: np.random.Generator, objects: tuple[SceneObject, ...]) ->
     if len(single) < 2:
         return []
     a, b = (objects[k] for k in rng.permutation(single)[:2])
-    gap = _centre(a) - _centre(b)
+    gap = centre(a) - centre(b)
     name_a, name_b = (Description(colour=o.colour, shape=o.shape).words() for o in (a, b))
     questions = []
-    if abs(gap[1]) >= _CLEAR_GAP:
+    if abs(gap[1]) >= CLEAR_GAP:
         asked = str(rng.choice(['above', 'below']))
         truth = 'above' if gap[1] < 0 else 'below'
         questions.append(
@@ -298,7 +298,7 @@ def _ask_position(rng: np.random.Generator, objects: tuple[SceneObject, ...]) ->
                 'yes/no',
             )
         )
-    if abs(gap[0]) >= _CLEAR_GAP:
+    if abs(gap[0]) >= CLEAR_GAP:
         questions.append(
             Question(
                 f'is the {name_a} on the left or right of the {name_b}?',

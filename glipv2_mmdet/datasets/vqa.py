@@ -15,6 +15,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ..text.answer_vocabulary import read_answers
+from ..text.prompt import shorten
 from .record_checks import check_dataset_settings, read_json, reading
 from .vqa_records import (
     AnswerTargets,
@@ -46,6 +47,7 @@ class VQADataset(BaseDetDataset):
         soft_scores: ``'leave_one_out'`` (0, .3, .6, .9, 1 by number of people) or ``'capped'`` (0, 1/3, 2/3, 1).
         only_images: json list of image ids; questions about others are left out (a development split).
         without_images: json list of image ids whose questions are left out (the rest of it).
+        only_types: question types of the annotations, such as ``('how many',)``; other questions are left out.
         group_by_image: one sample per image with all its ``questions`` (Q texts), for training: the image is encoded
             once. ``question_id`` and ``answer_scores`` (Q, V) run parallel to it. VQA v2 has five questions
             per image.
@@ -56,13 +58,15 @@ class VQADataset(BaseDetDataset):
         FileNotFoundError: there is no such file.
         AnswerVocabularyError: ``answers`` is no list of answers.
         ValueError: unknown keys in ``filter_cfg`` or ``data_prefix``.
-        VQAError: a broken file or record, a question without words, or a question that has no annotation.
+        VQAError: a broken file or record, a question without words, a question that has no annotation, or a question
+            type that no annotation has.
     """
 
     def __init__(self, *args: Any, question_file: str, answers: str | Sequence[str] | None = None,
                  image_template: str | None = None, image_info_file: str | None = None,
                  soft_scores: str = 'leave_one_out', only_images: str | None = None, without_images: str | None = None,
-                 group_by_image: bool = False, grounding_file: str | None = None, **kwargs: Any) -> None:
+                 only_types: Sequence[str] | None = None, group_by_image: bool = False,
+                 grounding_file: str | None = None, **kwargs: Any) -> None:
         if (image_template is None) == (image_info_file is None):
             raise VQAError(
                 f'image_template is {image_template!r}, image_info_file {image_info_file!r}. Expected one of them: '
@@ -77,6 +81,7 @@ class VQADataset(BaseDetDataset):
         self.soft_scores = soft_scores
         self.only_images = only_images
         self.without_images = without_images
+        self.only_types = only_types
         self.group_by_image = group_by_image
         self.grounding_file = grounding_file
         super().__init__(*args, **kwargs)
@@ -99,6 +104,8 @@ class VQADataset(BaseDetDataset):
             raise VQAError(f'{path}: no questions; expected at least one. Check the path, and the lists of images.')
         if self.ann_file:
             self._add_answers(samples)
+        if self.only_types is not None:
+            samples = self._of_types(samples)
         if self.group_by_image:
             return _grouped(samples)
         return self._with_grounding(samples) if self.grounding_file else samples
@@ -134,6 +141,14 @@ class VQADataset(BaseDetDataset):
                 sample['answer_targets'] = targets(sample['gt_answers'])
         if targets is not None:
             print_log(f'{self.ann_file}: {targets.summary()}.', logger='current')
+
+    def _of_types(self, samples: list[dict]) -> list[dict]:
+        found = {sample.get('question_type') for sample in samples}
+        unknown = [name for name in self.only_types if name not in found]
+        if unknown or isinstance(self.only_types, str):
+            raise VQAError(f'only_types is {self.only_types!r}; expected a list of question types that '
+                           f'"{self.ann_file}" has: {shorten(", ".join(sorted(filter(None, found))) or "none")}.')
+        return [sample for sample in samples if sample.get('question_type') in self.only_types]
 
     def _with_grounding(self, samples: list[dict]) -> list[dict]:
         path = self._below_root(self.grounding_file)

@@ -63,6 +63,19 @@ def test_a_split_by_images_and_its_rest_are_all_questions(tmp_path):
     assert [len(_build(tmp_path, **{key: 'dev.json'})) for key in ('only_images', 'without_images')] == [1, 2]
 
 
+def test_only_questions_of_the_named_types(shapes_dir):
+    settings = dict(
+        question_file='annotations/questions_train.json', ann_file='annotations/answers_train.json',
+        image_template=None, image_info_file='annotations/train.json', answers=None)
+    data = _build(shapes_dir, only_types=('how many', 'is there a'), **settings)
+    assert {data.get_data_info(k)['question_type'] for k in range(len(data))} == {'how many', 'is there a'}
+    assert len(data) == 48  # one of each per scene
+    with pytest.raises(VQAError, match=r"only_types is \('how much',\); expected .*: how many, is the, is there a"):
+        _build(shapes_dir, only_types=('how much',), **settings)
+    with pytest.raises(VQAError, match=r"only_types is 'how many'; expected a list"):
+        _build(shapes_dir, only_types='how many', **settings)
+
+
 @pytest.mark.parametrize(('questions', 'people', 'message'), [
     ([dict(question_id=5, image_id=1, question=' ?')], PEOPLE, 'question 5: question .* a letter or digit'),
     ([*QUESTIONS, QUESTIONS[0]], PEOPLE, 'question 1 is there twice'),

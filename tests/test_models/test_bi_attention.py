@@ -176,3 +176,19 @@ def test_start_values():
 def test_width_must_divide_by_heads():
     with pytest.raises(ValueError, match='embed_channels 30 must be a multiple of num_heads 4'):
         BiAttention(8, 8, embed_channels=30, num_heads=4)
+
+
+def test_places_are_added_to_the_normalised_image(layer, inputs, mask):
+    seeing = BiAttention(24, 40, 32, NUM_HEADS, dropout=0.3, init_gamma=0.5, places=True).eval()
+    seeing.load_state_dict({**layer.state_dict(), 'image_place.weight': torch.randn(24, 2)})
+    places = torch.rand(35, 2) * 2 - 1
+    with torch.no_grad():
+        image, text = seeing(*inputs, mask, places)
+        # a layer without places, and without a norm, that is given the sum
+        prepared = layer.image_norm(inputs[0]) + places @ seeing.image_place.weight.T
+        layer.image_norm = torch.nn.Identity()
+        plain_image, plain_text = textbook_bi_attention(layer, prepared, inputs[1], mask)
+        torch.testing.assert_close(seeing.prepare(inputs[0], places), prepared)
+        torch.testing.assert_close(seeing.read(prepared, inputs[1]), text)
+    torch.testing.assert_close(image, plain_image, rtol=0, atol=1e-5)
+    torch.testing.assert_close(text, plain_text, rtol=0, atol=1e-5)

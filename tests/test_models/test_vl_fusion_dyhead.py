@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from glipv2_mmdet.models.layers import BertFusionLayer, ClipFusionLayer
-from glipv2_mmdet.models.layers.levels import join_levels, split_levels
+from glipv2_mmdet.models.layers.levels import join_levels, level_places, split_levels
 from glipv2_mmdet.models.necks import VLFusionDyHead
 from tests.reference.bi_attention import textbook_bi_attention
+from tests.reference.compare import assert_same, outputs_and_gradients
 from tests.reference.dynamic_conv import plain_dynamic_conv
 from tests.reference.text_layer import plain_text_layer
 from tests.test_models.nano import CHANNELS, TEXT_CHANNELS, pyramid, text_features
@@ -133,3 +136,64 @@ def test_levels_survive_joining_and_splitting():
     assert torch.equal(joined[:, 72], levels[1][:, :, 0, 0])
     for level, again in zip(levels, split_levels(joined, levels), strict=True):
         assert torch.equal(level, again)
+
+
+def test_places_are_the_centres_of_all_positions_from_corner_to_corner():
+    levels = [torch.zeros(2, CHANNELS, 2, 4), torch.zeros(2, CHANNELS, 1, 2)]
+    x, y = level_places(levels).T
+    assert x.tolist() == [-0.75, -0.25, 0.25, 0.75] * 2 + [-0.5, 0.5]
+    assert y.tolist() == [-0.5] * 4 + [0.5] * 4 + [0, 0]
+
+
+def test_words_tell_left_from_right_by_places_alone():
+    text = text_features((6, 4))
+    levels = [torch.zeros_like(level) for level in pyramid()]
+    levels[0][..., 0] = torch.randn(CHANNELS)[:, None]  # something at the left edge
+    mirrored = [level.flip(-1) for level in levels]
+    for words_only in (False, True):
+        blind, seeing = build(num_blocks=1), build(num_blocks=1, places=True)
+        with torch.no_grad():
+            assert torch.allclose(
+                blind(levels, text, words_only).words, blind(mirrored, text, words_only).words, atol=1e-6)
+            assert not torch.allclose(
+                seeing(levels, text, words_only).words, seeing(mirrored, text, words_only).words, atol=1e-3)
+
+
+@pytest.mark.parametrize('kind', [True, 'attention'])
+def test_places_have_gradients_with_checkpointing(kind):
+    neck = build(places=True, grad_checkpointing=kind).train()
+    neck(pyramid(), text_features((6, 4))).words.sum().backward()
+    assert all(block['attention'].image_place.weight.grad.abs().max() > 0 for block in neck.blocks)
+
+
+def test_texts_read_left_to_right_see_places_too():
+    neck, levels, text = build(places=True), pyramid(), replace(text_features((6, 4)), causal=True)
+    with torch.no_grad():
+        whole = neck(levels, text).words
+        tokens = neck.encode_image(levels).tokens[0]
+        attention = neck.blocks[0]['attention']
+        torch.testing.assert_close(tokens, attention.prepare(join_levels(levels), level_places(levels)))
+        past, steps = None, []
+        for position in range(text.hidden.shape[1]):
+            word, past = neck.step(neck.encode_image(levels), text.hidden[:, position:position + 1], past)
+            steps.append(word)
+    torch.testing.assert_close(torch.cat(steps, dim=1)[text.mask], whole[text.mask], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(('settings', 'words_only'), [
+    (dict(num_blocks=1), True), (dict(num_blocks=1), False), (dict(num_blocks=2), True)])
+def test_texts_of_one_image_get_what_each_gets_alone(settings, words_only):
+    neck, levels, text = build(**settings), pyramid(), text_features((6, 4, 5, 2))
+    images = [0, 1, 1, 1]  # not equally many
+
+    def words(*parts):
+        return neck(parts, text, words_only, images).words[text.mask]
+
+    def alone(*parts):
+        return torch.cat([
+            neck([level[image:image + 1] for level in parts], text.select([row]), words_only).words[0]
+            for row, image in enumerate(images)])
+
+    block = neck.blocks[0]
+    parameters = [block['text_layer'].value.weight, block['attention'].text_key.weight, block['attention'].gamma_text]
+    assert_same(outputs_and_gradients(words, levels, parameters), outputs_and_gradients(alone, levels, parameters))

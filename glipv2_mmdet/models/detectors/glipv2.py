@@ -28,6 +28,7 @@ from glipv2_mmdet.models.detectors.captioning import (
 from glipv2_mmdet.models.detectors.detector_settings import check_settings
 from glipv2_mmdet.models.detectors.samples import checked_labels, name_phrases, training_masks
 from glipv2_mmdet.models.detectors.tuned_prompts import build_prompt_tuning, prompt_and_chunks, tuning_of
+from glipv2_mmdet.models.layers.levels import take_images
 from glipv2_mmdet.models.prompt_tuning import BoundPrompts, PromptTuning, encode_prompts
 from glipv2_mmdet.models.tuned_prompt import TunedPrompt
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
@@ -166,8 +167,10 @@ class GLIPv2(BaseDetector):
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
         tunings = [self.prompt_tuning] * len(prompts)
         text = self._encode(prompts, tunings) if masked is None else self.language_model(masked.tokens)
-        levels = _take(self.extract_feat(batch_inputs), images)
-        fused = self.fusion(levels, text, words_only=not self.learns_regions)
+        levels = self.extract_feat(batch_inputs)
+        if self.learns_regions:
+            levels, images = take_images(levels, images), None
+        fused = self.fusion(levels, text, words_only=not self.learns_regions, images=images)
 
         losses = {}
         if self.mlm_head is not None:
@@ -221,7 +224,8 @@ class GLIPv2(BaseDetector):
             text = self.language_model.encode([self.inference_prompt(sample) for sample in batch_data_samples])
             answer(self.vqa_head, self.fusion(levels, text, words_only=True).text, batch_data_samples)
         else:
-            self.ground(batch_data_samples, lambda images, text: self.fusion(_take(levels, images), text), rescale)
+            self.ground(
+                batch_data_samples, lambda images, text: self.fusion(levels, text, images=images), rescale)
         return batch_data_samples
 
     def ground(self, samples: SampleList, fuse: Fuse, rescale: bool) -> None:
@@ -339,13 +343,3 @@ def _features_of(fused: FusedFeatures, row: int, phrase_map: Tensor, chunk: Prom
     return PromptFeatures(
         levels=tuple(level[row:row + 1] for level in fused.levels), words=fused.words[row:row + 1],
         phrase_map=phrase_map, phrase_ids=chunk.phrase_ids)
-
-
-def _take(levels: Sequence[Tensor], images: Sequence[int]) -> Sequence[Tensor]:
-    """Levels of the given images; the same tensors when these are all images in order."""
-    if list(images) == list(range(len(levels[0]))):
-        return levels
-    if len(set(images)) == 1:
-        return [level[images[0]].expand(len(images), -1, -1, -1) for level in levels]
-    rows = torch.tensor(images, device=levels[0].device)
-    return [level[rows] for level in levels]

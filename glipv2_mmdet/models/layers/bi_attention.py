@@ -37,10 +37,11 @@ class BiAttention(nn.Module):
         num_heads: heads.
         dropout: on both attention maps, in training.
         init_gamma: start value of the two layer scales; GLIP uses 1 / number of blocks.
+        places: add a learnt linear map of its place to every normalised image position. Not in the paper.
     """
 
     def __init__(self, image_channels: int = 256, text_channels: int = 768, embed_channels: int = 2048,
-                 num_heads: int = 8, dropout: float = 0.1, init_gamma: float = 1 / 6) -> None:
+                 num_heads: int = 8, dropout: float = 0.1, init_gamma: float = 1 / 6, places: bool = False) -> None:
         super().__init__()
         if embed_channels % num_heads:
             raise ValueError(f'embed_channels {embed_channels} must be a multiple of num_heads {num_heads}.')
@@ -56,6 +57,7 @@ class BiAttention(nn.Module):
         self.text_value = nn.Linear(text_channels, embed_channels)
         self.image_out = nn.Linear(embed_channels, image_channels)
         self.text_out = nn.Linear(embed_channels, text_channels)
+        self.image_place = nn.Linear(2, image_channels, bias=False) if places else None
         self.gamma_image = nn.Parameter(torch.full((image_channels,), init_gamma))
         self.gamma_text = nn.Parameter(torch.full((text_channels,), init_gamma))
         self._init_weights()
@@ -64,9 +66,13 @@ class BiAttention(nn.Module):
         for module in self.children():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.image_place is not None:
+            nn.init.normal_(self.image_place.weight, std=0.5)  # beside normalised features of size 1
 
-    def forward(self, image: Tensor, text: Tensor, text_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, text: Tensor, text_mask: Tensor | None = None,
+                places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Exchange once.
 
         Args:
@@ -74,11 +80,13 @@ class BiAttention(nn.Module):
                 public implementations.
             text: (B, T, C_text).
             text_mask: (B, T) bool, True on real tokens; None when all are real.
+            places: (V, 2) of :func:`~glipv2_mmdet.models.layers.levels.level_places`; read where the layer has
+                been built for them.
 
         Returns:
             Image (B, V, C) and text (B, T, C_text). Padded words get values that no real token reads.
         """
-        image = self.image_norm(image)
+        image = self.prepare(image, places)
         text = self.text_norm(text)
         key = self._split_heads(self.text_key(text) * self.scale)  # (B, N, T, D)
         value = self._split_heads(self.text_value(text))  # (B, N, T, D)
@@ -91,14 +99,19 @@ class BiAttention(nn.Module):
         image = torch.addcmul(image, self.gamma_image, image_delta)
         return image, torch.addcmul(text, self.gamma_text, text_delta)
 
+    def prepare(self, image: Tensor, places: Tensor | None = None) -> Tensor:
+        """What words see of the image positions, (B, V, C) to (B, V, C); arguments as in :meth:`forward`."""
+        image = self.image_norm(image)
+        return image if self.image_place is None else image + self.image_place(places.to(image.dtype))
+
     def read(self, image: Tensor, text: Tensor) -> Tensor:
         """Only text <- image, as :meth:`forward` does it; a word reads the image whatever the other words are.
 
         For captions: the image may not see the words that are still to be said, so it stays as it is,
-        ``image_norm(image)``, and is shared by all words and all hypotheses. And for the last look of words alone.
+        ``prepare(image)``, and is shared by all words and all hypotheses. And for the last look of words alone.
 
         Args:
-            image: (B, V, C) already normalised by ``image_norm``.
+            image: (B, V, C) from :meth:`prepare`.
             text: (B, T, C_text).
 
         Returns:

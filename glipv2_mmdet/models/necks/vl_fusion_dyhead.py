@@ -8,6 +8,7 @@ A text that is read left to right (captions) is looked at by nobody but itself: 
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from glipv2_mmdet.models.layers import BiAttention, DynamicConvBlock, build_text_layer
-from glipv2_mmdet.models.layers.levels import join_levels, split_levels
+from glipv2_mmdet.models.layers.levels import join_levels, level_places, split_levels, take_images
 from glipv2_mmdet.structures import EncodedImage, FusedFeatures, KeyValues, TextFeatures
 
 
@@ -41,6 +42,8 @@ class VLFusionDyHead(BaseModule):
         grad_checkpointing: trade computing time for memory in training. True computes whole blocks again in the
             backward pass; ``'attention'`` only the attention between positions and words, whose maps grow with the
             product of both.
+        places: words also see where on the image a position is, by a learnt map of its x and y. The paper has no such
+            thing; questions about left and right need it in a small model, whose features say little about places.
         text_layer: ``'bert'`` (post-LayerNorm) or ``'clip'`` (pre-LayerNorm), the type of the text encoder.
         init_cfg: as in mmengine.
     """
@@ -48,7 +51,7 @@ class VLFusionDyHead(BaseModule):
     def __init__(self, num_blocks: int = 6, channels: int = 256, text_channels: int = 768, early_fusion: bool = True,
                  attention_channels: int = 2048, attention_heads: int = 8, text_heads: int = 12,
                  text_ffn_channels: int | None = None, dropout: float = 0.1, num_groups: int = 16,
-                 grad_checkpointing: bool | str = False, text_layer: str = 'bert',
+                 grad_checkpointing: bool | str = False, places: bool = False, text_layer: str = 'bert',
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if grad_checkpointing not in (False, True, 'attention'):
@@ -60,29 +63,35 @@ class VLFusionDyHead(BaseModule):
             parts = nn.ModuleDict()
             if early_fusion:
                 parts['attention'] = BiAttention(
-                    channels, text_channels, attention_channels, attention_heads, dropout, 1 / num_blocks)
+                    channels, text_channels, attention_channels, attention_heads, dropout, 1 / num_blocks, places)
                 parts['text_layer'] = build_text_layer(
                     text_layer, text_channels, text_heads, text_ffn_channels or 4 * text_channels, dropout)
             parts['dynamic_conv'] = DynamicConvBlock(channels, num_groups)
             blocks.append(parts)
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures, words_only: bool = False) -> FusedFeatures:
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, words_only: bool = False,
+                images: Sequence[int] | None = None) -> FusedFeatures:
         """Fuse.
 
         Args:
             levels: (B, C, H, W) maps, fine to coarse; any number.
-            text: one prompt per image; a causal one leaves the image alone.
+            text: one prompt per image, or per entry of ``images``; a causal one leaves the image alone.
             words_only: leave out the image half of the last block, which no word reads; the levels are then those
                 before it. For answers and captions without boxes, which are read from words alone.
+            images: which of the B images each text is about. Where a single block has words only, texts of one image
+                share it, which saves most of the work of many questions; otherwise each gets a copy.
         """
+        shared = words_only and self.early_fusion and not text.causal and len(self.blocks) == 1
+        if images is not None and not shared:
+            levels, images = take_images(levels, images), None
         if text.causal:
             return self.fuse_text(self.encode_image(levels, final_levels=not words_only), text)
         levels, hidden = tuple(levels), text.hidden
         for number, block in enumerate(self.blocks, start=1):
             if words_only and self.early_fusion and number == len(self.blocks):
-                image = block['attention'].image_norm(join_levels(levels))
-                hidden = self._saving(self._run_text, block, image, hidden, text.padding_aware_mask, False)
+                image = _prepare(block['attention'], levels)
+                hidden = self._saving(self._run_text, block, image, hidden, text.padding_aware_mask, False, images)
             else:
                 hidden, *levels = self._saving(self._run, block, hidden, text, *levels)
         fused_text = text.with_hidden(hidden)
@@ -156,7 +165,7 @@ class VLFusionDyHead(BaseModule):
             exchange = block['attention']
             if self.grad_checkpointing == 'attention' and torch.is_grad_enabled():
                 exchange = partial(checkpoint, exchange, use_reentrant=False)
-            image, hidden = exchange(join_levels(levels), hidden, mask)
+            image, hidden = exchange(join_levels(levels), hidden, mask, _places(block['attention'], levels))
             levels = split_levels(image, levels)
             hidden = block['text_layer'](hidden, mask)
         return hidden, *block['dynamic_conv'](levels)
@@ -164,10 +173,34 @@ class VLFusionDyHead(BaseModule):
     @staticmethod
     def _run_image(block: nn.ModuleDict, with_levels: bool, *levels: Tensor) -> tuple[Tensor, ...]:
         """The image half of one block: what its words read, and the next levels if they are wanted."""
-        image = block['attention'].image_norm(join_levels(levels))
+        image = _prepare(block['attention'], levels)
         return (image, *block['dynamic_conv'](split_levels(image, levels))) if with_levels else (image,)
 
     @staticmethod
-    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None, causal: bool,
+                  images: Sequence[int] | None = None) -> Tensor:
         """The text half of one block."""
-        return block['text_layer'](block['attention'].read(image, hidden), mask, causal=causal)
+        return block['text_layer'](_read(block['attention'], image, hidden, images), mask, causal=causal)
+
+
+def _prepare(attention: BiAttention, levels: Sequence[Tensor]) -> Tensor:
+    """(B, V, C), what words see of the image."""
+    return attention.prepare(join_levels(levels), _places(attention, levels))
+
+
+def _places(attention: BiAttention, levels: Sequence[Tensor]) -> Tensor | None:
+    return None if attention.image_place is None else level_places(levels)
+
+
+def _read(attention: BiAttention, image: Tensor, words: Tensor, images: Sequence[int] | None) -> Tensor:
+    """Words look at the image of their text, (R, T, C) to (R, T, C); reading, texts are like the words of one text."""
+    if images is None:
+        return attention.read(image, words)
+    seen: Counter[int] = Counter()
+    slots = []
+    for index in images:
+        slots.append(seen[index])
+        seen[index] += 1
+    rows = torch.tensor(images, device=words.device), torch.tensor(slots, device=words.device)
+    grouped = words.new_zeros(len(image), max(slots) + 1, *words.shape[1:]).index_put(rows, words)
+    return attention.read(image, grouped.flatten(1, 2)).view(grouped.shape)[rows]
