@@ -21,11 +21,13 @@
     python tools/finetune.py ...  (commands in docs/finetuning.md; every finished run below work_dirs/finetune counts)
     python benchmarks/collect.py transfer
 
-    bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_{vqa,caption,grounded_vqa,grounded_caption}.py 2
+    for task in vqa_looks vqa grounded_vqa caption grounded_caption; do
+        bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_$task.py 2
+    done
     bash tools/dist_test.sh configs/glipv2/glipv2_nano_shapes_{grounded_caption,caption_grounding}.py \\
         work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth 2
     python benchmarks/caption_baseline.py --json benchmarks/results/caption_baseline.json
-    python benchmarks/collect.py vl
+    python benchmarks/collect.py vl        (--tasks vqa ... where only these were run; the file keeps the others)
 
 Nothing is measured here. A command that has not been run is an error, not a gap in the file.
 """
@@ -36,6 +38,7 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +51,7 @@ from benchmarks.report import as_json, write_json  # noqa: E402
 
 WORK_DIRS = ROOT / 'work_dirs'
 RESULTS = ROOT / 'benchmarks/results'
+VL_TASKS = ('vqa', 'grounded_vqa', 'caption', 'grounded_caption')
 TRAIN = 'bash tools/dist_train.sh configs/glipv2/{}.py 2'
 TEST = 'bash tools/dist_test.sh configs/glipv2/{}.py {} 2'
 
@@ -55,9 +59,11 @@ TEST = 'bash tools/dist_test.sh configs/glipv2/{}.py {} 2'
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('name', choices=list(FILES), help='which file to write')
-    name = parser.parse_args().name
+    parser.add_argument('--tasks', nargs='+', choices=VL_TASKS, default=VL_TASKS, help='of vl: those run here')
+    args = parser.parse_args()
+    name = args.name
     try:
-        figures = FILES[name]()
+        figures = FILES[name](*([args.tasks] if name == 'vl' else []))
     except FileNotFoundError as error:
         print(f'{error}\nRun the commands in the head of this file first.', file=sys.stderr)
         return 2
@@ -120,20 +126,25 @@ def transfer() -> dict[str, object]:
     return machine() | dict(transfer_commands='docs/finetuning.md', transfer=rows)
 
 
-def vl() -> dict[str, object]:
-    """Questions and captions of "shapes", each alone and with boxes."""
-    figures = machine()
-    for task in ('vqa', 'grounded_vqa', 'caption', 'grounded_caption'):
+def vl(tasks: Sequence[str]) -> dict[str, object]:
+    """Questions and captions of "shapes", each alone and with boxes; tasks that are not named stay as they are."""
+    file = RESULTS / 'vl.json'
+    figures = json.loads(file.read_text()) if set(tasks) != set(VL_TASKS) else {}
+    figures |= {key: value for key, value in machine().items() if key == 'machine'}
+    for task in tasks:
         config = f'glipv2_nano_shapes_{task}'
         records = training_records(config)
         last = [record for record in records if any('/' in key for key in record)][-1]
-        figures |= {f'{task}_command': TRAIN.format(config), f'{task}_steps': trained_steps(records)}
+        figures |= {
+            f'{task}_command': TRAIN.format(config), f'{task}_steps': trained_steps(records),
+            f'{task}_date': trained_on(config)}
         figures |= metrics_of(last, task)
-    checkpoint = 'work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth'
-    for task in ('grounded_caption', 'caption_grounding'):
-        config = f'glipv2_nano_shapes_{task}'
-        tested = json.loads(newest(WORK_DIRS / config, '[0-9]*/[0-9]*.json').read_text())
-        figures |= {f'{task}_test_command': TEST.format(config, checkpoint)} | metrics_of(tested, task)
+    if 'grounded_caption' in tasks:
+        checkpoint = 'work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth'
+        for task in ('grounded_caption', 'caption_grounding'):
+            config = f'glipv2_nano_shapes_{task}'
+            tested = json.loads(newest(WORK_DIRS / config, '[0-9]*/[0-9]*.json').read_text())
+            figures |= {f'{task}_test_command': TEST.format(config, checkpoint)} | metrics_of(tested, task)
     figures |= json.loads((RESULTS / 'caption_baseline.json').read_text())
     return figures | json.loads((RESULTS / 'caption_decoding.json').read_text())
 
@@ -178,6 +189,12 @@ def training_records(config: str) -> list[dict[str, object]]:
     """What the newest training run of a config logged."""
     log = newest(WORK_DIRS / config, '*/vis_data/scalars.json')
     return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def trained_on(config: str) -> str:
+    """The day of the newest training run of a config."""
+    day = newest(WORK_DIRS / config, '*/vis_data/scalars.json').parents[1].name[:8]
+    return f'{day[:4]}-{day[4:6]}-{day[6:]}'
 
 
 def trained_steps(records: list[dict[str, object]]) -> int:

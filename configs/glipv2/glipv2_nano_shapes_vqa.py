@@ -6,7 +6,7 @@ _base_ = './glipv2_nano_shapes_vqa_looks.py'
 load_from = f'work_dirs/glipv2_nano_shapes_vqa_looks/iter_{_base_.max_iters}.pth'
 train_dataloader = dict(dataset=dict(only_types=None))
 
-max_iters = 4000
+max_iters = 3000
 train_cfg = dict(max_iters=max_iters, val_interval=500)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
