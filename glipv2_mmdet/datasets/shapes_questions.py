@@ -46,7 +46,7 @@ def practice_questions(root: str | Path, split: str = 'train', seed: int = 0) ->
         asked = all_questions(objects[image['id']], (image['width'], image['height']))
         for number, question in enumerate(_drawn(rng, asked), start=10):
             keys = dict(image_id=image['id'], question_id=image['id'] * 100 + number)
-            questions.append(dict(**keys, question=question.text))
+            questions.append(dict(**keys, question=question.text, flippable=question.flippable))
             annotations.append(dict(
                 **keys, question_type=question.question_type, answer_type=question.answer_type,
                 multiple_choice_answer=question.answer,
@@ -74,11 +74,13 @@ def all_questions(objects: Sequence[Look], size: tuple[int, int]) -> dict[str, l
 
 def _drawn(rng: np.random.Generator, asked: Mapping[str, Sequence[Question]]) -> Iterator[Question]:
     for kind, questions in asked.items():
+        if not questions:
+            continue
         counts = Counter(question.answer for question in questions)
         weights = np.array([1 / counts[question.answer] for question in questions])
-        chosen = rng.choice(len(questions), min(PER_SCENE[kind], len(questions)), replace=False,
-                            p=weights / weights.sum()) if questions else ()
-        yield from (questions[k] for k in chosen)
+        count = min(PER_SCENE[kind], len(questions))
+        for k in rng.choice(len(questions), count, replace=False, p=weights / weights.sum()):
+            yield questions[k]
 
 
 def _presence(objects: Sequence[Look], colour: str, shape: str) -> Question:
