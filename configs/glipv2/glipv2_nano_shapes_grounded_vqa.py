@@ -5,9 +5,9 @@
 _base_ = './glipv2_nano_shapes_vqa.py'
 
 load_from = f'work_dirs/glipv2_nano_shapes_vqa/iter_{_base_.max_iters}.pth'
-model = dict(vqa_head=dict(grounded=True), frozen_parts=('backbone', ))
+model = dict(vqa_head=dict(grounded=True), frozen_parts=('backbone', 'neck'))
 
-max_iters = 600
+max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [
