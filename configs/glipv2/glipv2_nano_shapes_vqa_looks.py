@@ -18,7 +18,10 @@ max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=500)
 train_dataloader = dict(
     batch_size=8,  # images, each with all its questions
-    dataset=dict(only_types=('is there a', 'how many', 'what color is the', 'what shape is the', 'is the (middle)')))
+    dataset=dict(
+        ann_file='annotations/more_answers_train.json',
+        question_file='annotations/more_questions_train.json',
+        only_types=('is there a', 'how many', 'what color is the', 'what shape is the', 'is the (middle)')))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),

@@ -145,7 +145,7 @@ class VQADataset(BaseDetDataset):
     def _of_types(self, samples: list[dict]) -> list[dict]:
         found = {sample.get('question_type') for sample in samples}
         unknown = [name for name in self.only_types if name not in found]
-        if unknown or isinstance(self.only_types, str):
+        if unknown or not self.only_types or isinstance(self.only_types, str):
             raise VQAError(f'only_types is {self.only_types!r}; expected a list of question types that '
                            f'"{self.ann_file}" has: {shorten(", ".join(sorted(filter(None, found))) or "none")}.')
         return [sample for sample in samples if sample.get('question_type') in self.only_types]

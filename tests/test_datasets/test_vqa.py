@@ -72,8 +72,9 @@ def test_only_questions_of_the_named_types(shapes_dir):
     assert len(data) == 48  # one of each per scene
     with pytest.raises(VQAError, match=r"only_types is \('how much',\); expected .*: how many, is the, is there a"):
         _build(shapes_dir, only_types=('how much',), **settings)
-    with pytest.raises(VQAError, match=r"only_types is 'how many'; expected a list"):
-        _build(shapes_dir, only_types='how many', **settings)
+    for wrong in ('how many', ()):
+        with pytest.raises(VQAError, match=r'only_types is .*; expected a list of question types'):
+            _build(shapes_dir, only_types=wrong, **settings)
 
 
 @pytest.mark.parametrize(('questions', 'people', 'message'), [

@@ -1,10 +1,9 @@
-# Questions of "shapes": presence, number, colour, shape and position. Made by:
+# Questions of "shapes": presence, number, colour, shape and position. Rendered by:
 #   python tools/make_shapes.py --out data/shapes
-#   python tools/dataset_converters/more_shapes_questions.py data/shapes
 _base_ = './shapes_pretrain.py'
 
 # by frequency in answers_train.json, as tools/dataset_converters/vqa_vocabulary.py orders them; then the two that only
-# the practice questions have
+# tools/dataset_converters/more_shapes_questions.py asks for
 answers = (
     'no', 'yes', '1', 'right', 'left', '2', '0', 'circle', 'white', 'green', 'yellow', 'triangle', 'diamond', 'cross',
     'red', 'square', 'star', 'purple', 'blue', '3', '4', 'above', 'below')
@@ -33,8 +32,8 @@ train_dataloader = dict(
         _delete_=True,
         type='VQADataset',
         data_root=_base_.data_root,
-        ann_file='annotations/more_answers_train.json',
-        question_file='annotations/more_questions_train.json',
+        ann_file='annotations/answers_train.json',
+        question_file='annotations/questions_train.json',
         image_info_file='annotations/train.json',
         answers=answers,
         group_by_image=True,

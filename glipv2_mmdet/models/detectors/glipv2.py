@@ -225,7 +225,7 @@ class GLIPv2(BaseDetector):
             answer(self.vqa_head, self.fusion(levels, text, words_only=True).text, batch_data_samples)
         else:
             self.ground(
-                batch_data_samples, lambda images, text: self.fusion(levels, text, images=images), rescale)
+                batch_data_samples, lambda images, text: self.fusion(take_images(levels, images), text), rescale)
         return batch_data_samples
 
     def ground(self, samples: SampleList, fuse: Fuse, rescale: bool) -> None:
