@@ -130,7 +130,7 @@ def vl(tasks: Sequence[str]) -> dict[str, object]:
     """Questions and captions of "shapes", each alone and with boxes; tasks that are not named stay as they are."""
     file = RESULTS / 'vl.json'
     figures = json.loads(file.read_text()) if set(tasks) != set(VL_TASKS) else {}
-    figures |= {key: value for key, value in machine().items() if key == 'machine'}
+    figures['machine'] = machine()['machine']
     for task in tasks:
         config = f'glipv2_nano_shapes_{task}'
         records = training_records(config)

@@ -80,7 +80,7 @@ class VLFusionDyHead(BaseModule):
             words_only: leave out the image half of the last block, which no word reads; the levels are then those
                 before it. For answers and captions without boxes, which are read from words alone.
             images: which of the B images each text is about. Where a single block has words only, texts of one image
-                share it, which saves most of the work of many questions; otherwise each gets a copy.
+                share it instead of normalising and reading a copy each; otherwise each gets a copy.
         """
         shared = words_only and self.early_fusion and not text.causal and len(self.blocks) == 1
         if images is not None and not shared:
