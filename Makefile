@@ -14,7 +14,7 @@ help:
 	@echo 'make test         lint, then every test (at most 12 minutes on 2 cores)'
 	@echo 'make test-fast    the quick tests only (at most 2 minutes)'
 	@echo 'make soak         the reliability campaign: faults, bad inputs, load, a long run (about 20 minutes)'
-	@echo 'make lint         ruff'
+	@echo 'make lint         ruff: rules and format'
 	@echo 'make docs         the documentation site, in site/'
 	@echo 'make env          only the environment, in .venv'
 	@echo 'make clean        remove caches and build files; .venv, data and work_dirs stay'
@@ -38,6 +38,7 @@ soak: env
 
 lint: env
 	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check --quiet .
 
 docs: env
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'

@@ -3,6 +3,7 @@
 Like the other packages of that family it carries its configs and tools inside the package, in the folder
 ``.mim``: an installed copy then serves them to ``mim`` and to configs that inherit by ``glipv2_mmdet::...``.
 """
+
 import re
 import shutil
 from pathlib import Path
@@ -42,8 +43,20 @@ EXTRAS_REQUIRE = {
         # mmengine imports pkg_resources, which setuptools 82 no longer has
         'setuptools<81',
     ],
-    'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'webdataset', 'pycocoevalcap', 'lvis', 'onnx',
-              'onnxruntime', 'supervision', 'gradio>=6.31,<7', 'selenium'],
+    'tests': [
+        'pytest',
+        'pytest-xdist',
+        'hypothesis',
+        'ruff',
+        'webdataset',
+        'pycocoevalcap',
+        'lvis',
+        'onnx',
+        'onnxruntime',
+        'supervision',
+        'gradio>=6.31,<7',
+        'selenium',
+    ],
     'caption': ['pycocoevalcap'],
     'nlp': ['spacy', 'nltk'],
     'webdataset': ['webdataset'],

@@ -26,8 +26,13 @@ from benchmarks.report import markdown_table  # noqa: E402
 RUNS = ROOT / 'work_dirs/ablation'
 ZERO_SHOT = 'configs/glipv2/glipv2_nano_shapes_zero_shot.py'
 ROWS = {
-    'none': 'none', 'mlm': 'MLM', 'loc_intra': 'loc + intra', 'loc_intra_mlm': 'loc + intra + MLM',
-    'loc_intra_inter': 'loc + intra + inter', 'all': 'all'}
+    'none': 'none',
+    'mlm': 'MLM',
+    'loc_intra': 'loc + intra',
+    'loc_intra_mlm': 'loc + intra + MLM',
+    'loc_intra_inter': 'loc + intra + inter',
+    'all': 'all',
+}
 
 
 def main() -> int:
@@ -51,12 +56,23 @@ def run(row: str, seed: int) -> dict[str, object]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         trained, tested = folder / 'train', folder / 'zero_shot'
-        call(trained, ['tools/dist_train.sh', f'configs/glipv2/ablation/{row}.py', '2', '--work-dir', trained,
-                       '--cfg-options', f'randomness.seed={seed}'])
+        call(
+            trained,
+            [
+                'tools/dist_train.sh',
+                f'configs/glipv2/ablation/{row}.py',
+                '2',
+                '--work-dir',
+                trained,
+                '--cfg-options',
+                f'randomness.seed={seed}',
+            ],
+        )
         checkpoint = (trained / 'last_checkpoint').read_text().strip()
         call(tested, ['tools/dist_test.sh', ZERO_SHOT, checkpoint, '2', '--work-dir', tested])
-        figures = dict(losses=ROWS[row], seed=seed, box_ap=average_precision(trained),
-                       zero_shot_ap=average_precision(tested))
+        figures = dict(
+            losses=ROWS[row], seed=seed, box_ap=average_precision(trained), zero_shot_ap=average_precision(tested)
+        )
         finished.write_text(json.dumps(figures) + '\n', encoding='utf-8')
     return json.loads(finished.read_text(encoding='utf-8'))
 
@@ -66,8 +82,13 @@ def call(work_dir: Path, command: list[str | Path]) -> None:
     log = work_dir.with_suffix('.log')
     print(f'{work_dir.relative_to(RUNS)} ...', file=sys.stderr, flush=True)
     with log.open('w', encoding='utf-8') as output:
-        code = subprocess.call(['bash', *map(str, command)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
-                               env=dict(os.environ, PYTHON=sys.executable))
+        code = subprocess.call(
+            ['bash', *map(str, command)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, PYTHON=sys.executable),
+        )
     if code:
         sys.exit(f'{work_dir} failed with exit code {code}, see {log}.')
 

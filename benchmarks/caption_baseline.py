@@ -36,15 +36,19 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         samples = [dict(img_id=key, pred_caption=caption) for key in sorted(truth)]
         row = dict(baseline=name, caption=caption)
         for settings in (
-                dict(type='CaptionMetric', ann_file=str(folder / 'captions_val.json'), metrics=args.metrics),
-                dict(type='ShapesCaptionTruth', ann_file=str(folder / 'val.json'))):
+            dict(type='CaptionMetric', ann_file=str(folder / 'captions_val.json'), metrics=args.metrics),
+            dict(type='ShapesCaptionTruth', ann_file=str(folder / 'val.json')),
+        ):
             metric = METRICS.build(settings)
             metric.process({}, samples)
             row |= {key: round(value, 4) for key, value in metric.evaluate(size=len(samples)).items()}
         rows.append(row)
     figures = {
         f'caption_baseline_{row["baseline"]}_{key.replace("/", "_")}': value
-        for row in rows for key, value in row.items() if key != 'baseline'}
+        for row in rows
+        for key, value in row.items()
+        if key != 'baseline'
+    }
     publish(figures, '\n'.join(map(json.dumps, rows)), args.json)
     return rows
 

@@ -84,10 +84,13 @@ def main() -> int:
         detector = MODELS.build(model).eval()
         torch.nn.init.normal_(detector.caption_head.bias, std=2.0)  # random weights hardly prefer any word
         for beam_size in args.beams:
-            figures |= {f'caption_decoding_{scale}_beam{beam_size}_{name}': value
-                        for name, value in race(detector, beam_size, args).items()}
+            figures |= {
+                f'caption_decoding_{scale}_beam{beam_size}_{name}': value
+                for name, value in race(detector, beam_size, args).items()
+            }
     setup = describe_setup(
-        'caption_decoding', args, words=args.words, height=args.height, width=args.width, beams=args.beams)
+        'caption_decoding', args, words=args.words, height=args.height, width=args.width, beams=args.beams
+    )
     publish(figures | setup, table(figures, setup, args), args.json)
     return 0
 
@@ -109,8 +112,7 @@ def race(detector, beam_size: int, args: argparse.Namespace) -> dict[str, float]
     return figures
 
 
-def writers(detector, beam_size: int, num_words: int, height: int,
-            width: int) -> list[Callable[[], tuple[int, ...]]]:
+def writers(detector, beam_size: int, num_words: int, height: int, width: int) -> list[Callable[[], tuple[int, ...]]]:
     """One function per form that writes the caption of the same random picture and returns its tokens."""
     device = detector.language_model.word_embeddings.device
     channels = detector.fusion.blocks[0]['attention'].image_norm.normalized_shape[0]
@@ -125,10 +127,14 @@ def writers(detector, beam_size: int, num_words: int, height: int,
             scores = steps(tokens, parents)
             scores[:, tokenizer.end_id] = float('-inf')
             return scores
+
         return beam_search(never_ending, 1, tokenizer.start_id, tokenizer.end_id, settings, device)[0].tokens
 
-    forms = (lambda: CaptionSteps(detector, detector.fusion.encode_image(levels, final_levels=False)),
-             lambda: AgainSteps(detector, levels, False), lambda: AgainSteps(detector, levels, True))
+    forms = (
+        lambda: CaptionSteps(detector, detector.fusion.encode_image(levels, final_levels=False)),
+        lambda: AgainSteps(detector, levels, False),
+        lambda: AgainSteps(detector, levels, True),
+    )
     return [partial(write, form) for form in forms]
 
 
@@ -137,15 +143,27 @@ def table(figures: dict, setup: dict[str, object], args: argparse.Namespace) -> 
     for scale in args.scales:
         for beam_size in args.beams:
             prefix = f'caption_decoding_{scale}_beam{beam_size}_'
-            times = {name: f'{figures[f"{prefix}{name}_ms"]:.0f} ({low:.0f} to {high:.0f})'
-                     for name in FORMS for low, high in [figures[f'{prefix}{name}_ms_spread']]}
-            rows.append((
-                scale, beam_size, times['incremental'], times['text_again'],
-                f'{figures[prefix + "text_again_ratio"]:.1f}x', times['all_again'],
-                f'{figures[prefix + "all_again_ratio"]:.1f}x'))
+            times = {
+                name: f'{figures[f"{prefix}{name}_ms"]:.0f} ({low:.0f} to {high:.0f})'
+                for name in FORMS
+                for low, high in [figures[f'{prefix}{name}_ms_spread']]
+            }
+            rows.append(
+                (
+                    scale,
+                    beam_size,
+                    times['incremental'],
+                    times['text_again'],
+                    f'{figures[prefix + "text_again_ratio"]:.1f}x',
+                    times['all_again'],
+                    f'{figures[prefix + "all_again_ratio"]:.1f}x',
+                )
+            )
     columns = ('model', 'beams', 'incremental, ms', 'text again, ms', 'ratio', 'all again, ms', 'ratio')
-    return (f'Captions of {args.words} words, picture of {args.height} x {args.width}.\n'
-            f'{setup_sentence("caption_decoding", setup)}\n\n' + markdown_table(columns, rows, text=('model',)))
+    return (
+        f'Captions of {args.words} words, picture of {args.height} x {args.width}.\n'
+        f'{setup_sentence("caption_decoding", setup)}\n\n' + markdown_table(columns, rows, text=('model',))
+    )
 
 
 def parse_args() -> argparse.Namespace:

@@ -77,8 +77,17 @@ def core() -> dict[str, object]:
     summary = json.loads((WORK_DIRS / 'quickstart/summary.json').read_text())
     quickstart = {
         f'quickstart_{key}': summary[key]
-        for key in ('command', 'box_ap', 'box_ap50', 'zero_shot_ap', 'zero_shot_ap50', 'minutes', 'train_minutes',
-                    'images')}
+        for key in (
+            'command',
+            'box_ap',
+            'box_ap50',
+            'zero_shot_ap',
+            'zero_shot_ap50',
+            'minutes',
+            'train_minutes',
+            'images',
+        )
+    }
     raccoon = trained('glipv2_nano_raccoon', 'raccoon', 'bbox')
     return machine() | quickstart | raccoon | json.loads((RESULTS / 'fusion.json').read_text())
 
@@ -88,7 +97,8 @@ def masks() -> dict[str, object]:
     stage2 = trained('glipv2_nano_shapes_masks', 'shapes', 'bbox', 'segm')
     stage2['shapes_mask_to_box_ap'] = round(stage2['shapes_mask_ap'] / stage2['shapes_box_ap'], 3)
     stage2['shapes_tensors_changed_outside_the_head'] = changed_tensors(
-        newest(WORK_DIRS / 'quickstart', 'iter_*.pth'), newest(WORK_DIRS / 'glipv2_nano_shapes_masks', 'iter_*.pth'))
+        newest(WORK_DIRS / 'quickstart', 'iter_*.pth'), newest(WORK_DIRS / 'glipv2_nano_shapes_masks', 'iter_*.pth')
+    )
     fruits = trained('glipv2_nano_fruits', 'fruits', 'bbox', 'segm')
     return machine() | stage2 | referring() | fruits | json.loads((RESULTS / 'mask_head.json').read_text())
 
@@ -116,13 +126,24 @@ def transfer() -> dict[str, object]:
     for file in files:
         result, data = json.loads(file.read_text()), file.parts[-3]
         zero_shot = dict(
-            data=data, mode='zero-shot', shots=0, seed=None, ap=result['ap_before'], ap50=result['ap50_before'],
-            trained_share=0.0)
+            data=data,
+            mode='zero-shot',
+            shots=0,
+            seed=None,
+            ap=result['ap_before'],
+            ap50=result['ap50_before'],
+            trained_share=0.0,
+        )
         if zero_shot not in rows:
             rows.append(zero_shot)
-        rows.append(dict(
-            data=data, mode=result['mode'], shots=result['shots'] or 'all',
-            **{key: result[key] for key in ('seed', 'ap', 'ap50', 'trained_share', 'steps', 'seconds')}))
+        rows.append(
+            dict(
+                data=data,
+                mode=result['mode'],
+                shots=result['shots'] or 'all',
+                **{key: result[key] for key in ('seed', 'ap', 'ap50', 'trained_share', 'steps', 'seconds')},
+            )
+        )
     return machine() | dict(transfer_commands='docs/finetuning.md', transfer=rows)
 
 
@@ -136,8 +157,10 @@ def vl(tasks: Sequence[str]) -> dict[str, object]:
         records = training_records(config)
         last = [record for record in records if any('/' in key for key in record)][-1]
         figures |= {
-            f'{task}_command': TRAIN.format(config), f'{task}_steps': trained_steps(records),
-            f'{task}_date': trained_on(config)}
+            f'{task}_command': TRAIN.format(config),
+            f'{task}_steps': trained_steps(records),
+            f'{task}_date': trained_on(config),
+        }
         figures |= metrics_of(last, task)
     if 'grounded_caption' in tasks:
         checkpoint = 'work_dirs/glipv2_nano_shapes_grounded_caption/iter_600.pth'
@@ -153,7 +176,9 @@ def metrics_of(record: dict[str, object], prefix: str) -> dict[str, object]:
     """``metric/name`` of a log record as ``prefix_name``."""
     return {
         f'{prefix}_{key.split("/", 1)[1].replace("/", "_").replace(" ", "_")}': value
-        for key, value in record.items() if '/' in key}
+        for key, value in record.items()
+        if '/' in key
+    }
 
 
 def pseudo_labels() -> dict[str, int]:
@@ -162,7 +187,8 @@ def pseudo_labels() -> dict[str, int]:
     return dict(
         pseudo_label_captions=sum(1 for file in (ROOT / 'data/shapes/captions').glob('*.jsonl') for _ in file.open()),
         pseudo_label_pairs_with_boxes=len(pairs),
-        pseudo_label_boxes=sum(len(region['bbox']) for pair in pairs for region in pair['grounding']['regions']))
+        pseudo_label_boxes=sum(len(region['bbox']) for pair in pairs for region in pair['grounding']['regions']),
+    )
 
 
 def machine() -> dict[str, object]:
@@ -170,7 +196,8 @@ def machine() -> dict[str, object]:
     return {
         'date': summary['date'][:10],
         'machine': f'{platform.machine()} CPU, {summary["machine"]["cores"]} cores, '
-                   f'Python {summary["machine"]["python"]}, torch {torch.__version__}'}
+        f'Python {summary["machine"]["python"]}, torch {torch.__version__}',
+    }
 
 
 def trained(config: str, prefix: str, *kinds: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ processes that are new for every case: at inference both models stay loaded and 
 a time makes one step, forward, backward and AdamW, after a small one that warms up. docs/speed.md says how to read the
 table.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -34,9 +35,15 @@ NAME = 'compare_mmdet_glip'
 SIDES = ('ours', 'peer')
 #: (name, repeats at most); the first seven are the default.
 CASES = {
-    'infer-480x640-words': 5, 'infer-800x1333-words': 3, 'infer-480x640-coco': 5, 'infer-480x640-lvis': 1,
-    'train-480x640-words-b1': 3, 'train-480x640-coco-b1': 3, 'train-480x640-words-b2': 1,
-    'train-480x640-coco-b2': 1, 'infer-800x1333-coco': 3,
+    'infer-480x640-words': 5,
+    'infer-800x1333-words': 3,
+    'infer-480x640-coco': 5,
+    'infer-480x640-lvis': 1,
+    'train-480x640-words-b1': 3,
+    'train-480x640-coco-b1': 3,
+    'train-480x640-words-b2': 1,
+    'train-480x640-coco-b2': 1,
+    'infer-800x1333-coco': 3,
 }
 DEFAULT_CASES = tuple(CASES)[:7]
 #: Results may differ by this part of the largest value: rounding of another order of summation.
@@ -50,6 +57,7 @@ PROFILE_ROWS = 15
 @dataclass
 class Race:
     """Measured runs of one case, per side."""
+
     agreement: Agreement
     seconds: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
     cpu_seconds: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
@@ -65,17 +73,27 @@ class Race:
     def figures(self) -> dict[str, object]:
         median = {side: statistics.median(times) for side, times in self.seconds.items()}
         cpu = {side: statistics.median(times) for side, times in self.cpu_seconds.items()}
-        spread = {f'spread_{side}': round((max(times) - min(times)) / median[side], 3)
-                  for side, times in self.seconds.items()}
+        spread = {
+            f'spread_{side}': round((max(times) - min(times)) / median[side], 3) for side, times in self.seconds.items()
+        }
         return dict(
-            ours=round(median['ours'], 3), peer=round(median['peer'], 3),
-            ratio=round(statistics.median(peer / ours for ours, peer in zip(
-                self.seconds['ours'], self.seconds['peer'], strict=True)), 3),
-            repeats=len(self.seconds['ours']), **spread, cpu_ratio=round(cpu['peer'] / cpu['ours'], 3),
-            max_rel_diff=self.agreement.max_rel_diff, unmatched=self.agreement.unmatched,
+            ours=round(median['ours'], 3),
+            peer=round(median['peer'], 3),
+            ratio=round(
+                statistics.median(
+                    peer / ours for ours, peer in zip(self.seconds['ours'], self.seconds['peer'], strict=True)
+                ),
+                3,
+            ),
+            repeats=len(self.seconds['ours']),
+            **spread,
+            cpu_ratio=round(cpu['peer'] / cpu['ours'], 3),
+            max_rel_diff=self.agreement.max_rel_diff,
+            unmatched=self.agreement.unmatched,
             **{f'peak_{side}': round(self.peak_mb[side]) for side in SIDES},
             peak_ratio=round(self.peak_mb['ours'] / self.peak_mb['peer'], 3),
-            **{f'total_{side}': round(self.total_mb[side]) for side in SIDES})
+            **{f'total_{side}': round(self.total_mb[side]) for side in SIDES},
+        )
 
 
 def main() -> int:
@@ -85,8 +103,11 @@ def main() -> int:
         if args.profile:
             return profile(args, start)
         agreements = dict(check(args.cases, start, Path(folder)))
-        unequal = {case: found for case, found in agreements.items()
-                   if found.unmatched or not found.max_rel_diff <= MAX_REL_DIFF}
+        unequal = {
+            case: found
+            for case, found in agreements.items()
+            if found.unmatched or not found.max_rel_diff <= MAX_REL_DIFF
+        }
         if unequal:
             sys.exit(f'Not timed, because results differ by more than {MAX_REL_DIFF}: {unequal}')
         races = {}
@@ -144,10 +165,14 @@ def profile(args: argparse.Namespace, start: partial) -> int:
         with start('ours') as side:
             side.ask('run', case=case, small=True)
             found = side.ask('profile', case=case, rows=PROFILE_ROWS)
-        rows = [(f'`{key}`', count, f'{seconds:.3f}', f'{100 * share:.1f} %')
-                for key, count, seconds, share in found['rows']]
-        texts.append(f'## {case}: {found["seconds"]:.2f} s\n\n'
-                     + markdown_table(('operation', 'calls', 'own time, s', 'share'), rows, text=('operation', )))
+        rows = [
+            (f'`{key}`', count, f'{seconds:.3f}', f'{100 * share:.1f} %')
+            for key, count, seconds, share in found['rows']
+        ]
+        texts.append(
+            f'## {case}: {found["seconds"]:.2f} s\n\n'
+            + markdown_table(('operation', 'calls', 'own time, s', 'share'), rows, text=('operation',))
+        )
     report = '\n\n'.join(('# Where our time goes (torch profiler, own CPU time)', *texts)) + '\n'
     print(report)
     if args.json and args.json != '-':
@@ -158,26 +183,67 @@ def profile(args: argparse.Namespace, start: partial) -> int:
 
 
 def table(rows: list[dict], setup: dict[str, object]) -> str:
-    columns = ('case', 'ours, s', 'spread', 'mmdet, s', 'spread', 'ratio', 'largest rel. diff.', 'peak ours, MB',
-               'peak mmdet, MB', 'ratio', 'with libraries, MB', 'mmdet')
-    lines = [(row['case'], f'{row["ours"]:.2f}', f'{100 * row["spread_ours"]:.0f} %', f'{row["peer"]:.2f}',
-              f'{100 * row["spread_peer"]:.0f} %', f'{row["ratio"]:.2f}x', f'{row["max_rel_diff"]:.0e}',
-              row['peak_ours'], row['peak_peer'], f'{row["peak_ratio"]:.2f}x', row['total_ours'], row['total_peer'])
-             for row in rows]
-    return f'{setup_sentence(NAME, setup)}\n\n{markdown_table(columns, lines, text=("case", ))}'
+    columns = (
+        'case',
+        'ours, s',
+        'spread',
+        'mmdet, s',
+        'spread',
+        'ratio',
+        'largest rel. diff.',
+        'peak ours, MB',
+        'peak mmdet, MB',
+        'ratio',
+        'with libraries, MB',
+        'mmdet',
+    )
+    lines = [
+        (
+            row['case'],
+            f'{row["ours"]:.2f}',
+            f'{100 * row["spread_ours"]:.0f} %',
+            f'{row["peer"]:.2f}',
+            f'{100 * row["spread_peer"]:.0f} %',
+            f'{row["ratio"]:.2f}x',
+            f'{row["max_rel_diff"]:.0e}',
+            row['peak_ours'],
+            row['peak_peer'],
+            f'{row["peak_ratio"]:.2f}x',
+            row['total_ours'],
+            row['total_peer'],
+        )
+        for row in rows
+    ]
+    return f'{setup_sentence(NAME, setup)}\n\n{markdown_table(columns, lines, text=("case",))}'
 
 
 def parse_args() -> argparse.Namespace:
     parser = make_parser(__doc__)
-    parser.add_argument('--cases', nargs='+', choices=CASES, default=list(DEFAULT_CASES), metavar='CASE',
-                        help=f'among {", ".join(CASES)}')
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        choices=CASES,
+        default=list(DEFAULT_CASES),
+        metavar='CASE',
+        help=f'among {", ".join(CASES)}',
+    )
     parser.add_argument('--repeats', type=int, default=5, help='at most; long cases have a lower limit of their own')
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--peer-python', type=Path, default=ROOT / '.venv-peer/bin/python',
-                        help='interpreter of the environment of benchmarks/peer/make_env.sh')
-    parser.add_argument('--checkpointing', nargs='+', choices=SIDES, default=[], metavar='SIDE',
-                        help='sides that compute inner activations of the fusion again in the backward pass: leaner '
-                        "and slower. mmdet's fine-tuning configs do")
+    parser.add_argument(
+        '--peer-python',
+        type=Path,
+        default=ROOT / '.venv-peer/bin/python',
+        help='interpreter of the environment of benchmarks/peer/make_env.sh',
+    )
+    parser.add_argument(
+        '--checkpointing',
+        nargs='+',
+        choices=SIDES,
+        default=[],
+        metavar='SIDE',
+        help='sides that compute inner activations of the fusion again in the backward pass: leaner '
+        "and slower. mmdet's fine-tuning configs do",
+    )
     parser.add_argument('--profile', action='store_true', help='where our time goes, instead of the race')
     args = parser.parse_args()
     if not args.peer_python.exists():

@@ -9,6 +9,7 @@ pipeline of configs/_base_/datasets/pretrain_sources.py in one process on one co
 Sampler: seconds and megabytes until the first draw of a mix of three data sets with 2 M records. Pairs: growth of the
 resident memory of a process that reads 100 k pairs, after the first tenth.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -54,28 +55,39 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         figures = {**throughput(Path(folder), args), **sampler_cost(), **pair_memory(Path(folder), args)}
     figures |= dict(
-        data_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores', data_torch=torch.__version__,
+        data_machine=f'{platform.machine()} CPU, {os.cpu_count()} cores',
+        data_torch=torch.__version__,
         data_date=datetime.date.today().isoformat(),
-        data_command=' '.join(['python', 'benchmarks/data_loading.py', *sys.argv[1:]]))
-    publish(figures, markdown_table(('figure', 'value'), figures.items(), text=('figure', )), args.json)
+        data_command=' '.join(['python', 'benchmarks/data_loading.py', *sys.argv[1:]]),
+    )
+    publish(figures, markdown_table(('figure', 'value'), figures.items(), text=('figure',)), args.json)
     return 0
 
 
 def throughput(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     """Images a second of processor time: other work on the machine does not count."""
     write_records(folder, args.images)
-    dataset = DATASETS.build(dict(
-        type='GroundedODVGDataset', data_root=str(folder), ann_file='records.jsonl', label_map_file='names.json',
-        data_prefix=dict(img=''),
-        pipeline=Config.fromfile(PIPELINE).train_pipeline))
+    dataset = DATASETS.build(
+        dict(
+            type='GroundedODVGDataset',
+            data_root=str(folder),
+            ann_file='records.jsonl',
+            label_map_file='names.json',
+            data_prefix=dict(img=''),
+            pipeline=Config.fromfile(PIPELINE).train_pipeline,
+        )
+    )
     np.random.seed(0)
     dataset[0]
     begin = time.process_time()
     for index in range(args.images):
         dataset[index]
     seconds = time.process_time() - begin
-    return dict(loader_images_per_second_per_core=round(args.images / seconds, 2), loader_images=args.images,
-                loader_image_size='750 x 500')
+    return dict(
+        loader_images_per_second_per_core=round(args.images / seconds, 2),
+        loader_images=args.images,
+        loader_image_size='750 x 500',
+    )
 
 
 def write_records(folder: Path, count: int) -> None:
@@ -89,8 +101,10 @@ def write_records(folder: Path, count: int) -> None:
             corners = rng.uniform(0, [600, 400], (NUM_BOXES, 2))
             boxes = np.concatenate([corners, corners + rng.uniform(20, 150, (NUM_BOXES, 2))], axis=1)
             instances = [dict(bbox=box.tolist(), label=int(rng.integers(NUM_CLASSES))) for box in boxes]
-            file.write(json.dumps(dict(filename=f'{number}.jpg', height=500, width=750,
-                                       detection=dict(instances=instances))) + '\n')
+            file.write(
+                json.dumps(dict(filename=f'{number}.jpg', height=500, width=750, detection=dict(instances=instances)))
+                + '\n'
+            )
 
 
 class Lengths:
@@ -117,27 +131,46 @@ def sampler_cost() -> dict[str, float]:
     begin = time.process_time()
     for _ in islice(draws, 100_000):
         pass
-    return dict(sampler_records=sum(PARTS), sampler_startup_ms=round(1000 * first, 2),
-                sampler_peak_mb=round(peak / 1e6, 3),
-                sampler_us_per_draw=round(10 * (time.process_time() - begin), 2))
+    return dict(
+        sampler_records=sum(PARTS),
+        sampler_startup_ms=round(1000 * first, 2),
+        sampler_peak_mb=round(peak / 1e6, 3),
+        sampler_us_per_draw=round(10 * (time.process_time() - begin), 2),
+    )
 
 
 def pair_memory(folder: Path, args: argparse.Namespace) -> dict[str, float]:
-    line = json.dumps(dict(filename='0.jpg', height=500, width=750, grounding=dict(
-        caption='a dog runs on wet sand beside a small boat', regions=[
-            dict(bbox=[[1, 2, 300, 400]], tokens_positive=[[0, 5]]),
-            dict(bbox=[[9, 9, 200, 400]], tokens_positive=[[14, 22]])]))) + '\n'
+    line = (
+        json.dumps(
+            dict(
+                filename='0.jpg',
+                height=500,
+                width=750,
+                grounding=dict(
+                    caption='a dog runs on wet sand beside a small boat',
+                    regions=[
+                        dict(bbox=[[1, 2, 300, 400]], tokens_positive=[[0, 5]]),
+                        dict(bbox=[[9, 9, 200, 400]], tokens_positive=[[14, 22]]),
+                    ],
+                ),
+            )
+        )
+        + '\n'
+    )
     with open(folder / 'pairs.jsonl', 'w') as file:
         file.writelines(line for _ in range(args.pairs))
     dataset = IndexedODVGDataset('pairs.jsonl', str(folder))
     order = np.random.default_rng(0).permutation(args.pairs).tolist()
-    for index in order[:args.pairs // 10]:
+    for index in order[: args.pairs // 10]:
         dataset[index]
     before = resident_mb()
-    for index in order[args.pairs // 10:]:
+    for index in order[args.pairs // 10 :]:
         dataset[index]
-    return dict(pairs=args.pairs, pairs_file_mb=round(len(line) * args.pairs / 1e6, 1),
-                pairs_memory_growth_mb=round(resident_mb() - before, 2))
+    return dict(
+        pairs=args.pairs,
+        pairs_file_mb=round(len(line) * args.pairs / 1e6, 1),
+        pairs_memory_growth_mb=round(resident_mb() - before, 2),
+    )
 
 
 def resident_mb() -> float:

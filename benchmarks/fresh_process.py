@@ -57,18 +57,35 @@ def run_fresh(suite: str, case: str, settings: WorkerSettings) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / 'figures.json'
         command = [
-            sys.executable, '-m', 'benchmarks.worker', suite, case, '--out', str(result), '--device', settings.device,
-            '--repeats', str(settings.repeats), '--threads', str(settings.threads)]
+            sys.executable,
+            '-m',
+            'benchmarks.worker',
+            suite,
+            case,
+            '--out',
+            str(result),
+            '--device',
+            settings.device,
+            '--repeats',
+            str(settings.repeats),
+            '--threads',
+            str(settings.threads),
+        ]
         try:
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                                  timeout=settings.time_limit)
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=settings.time_limit
+            )
         except subprocess.TimeoutExpired as error:
-            raise WorkerError(f'Case "{case}" still ran after {settings.time_limit:g} seconds. Raise --time-limit, or '
-                              'leave the case out with --cases.') from error
+            raise WorkerError(
+                f'Case "{case}" still ran after {settings.time_limit:g} seconds. Raise --time-limit, or '
+                'leave the case out with --cases.'
+            ) from error
         if done.returncode or not result.is_file():
             written = '\n'.join((done.stdout + done.stderr).splitlines()[-LINES_SHOWN:])
-            raise WorkerError(f'Case "{case}" ended with exit code {done.returncode} and no figures. Its command: '
-                              f'{" ".join(command)}\nIts last lines:\n{written}')
+            raise WorkerError(
+                f'Case "{case}" ended with exit code {done.returncode} and no figures. Its command: '
+                f'{" ".join(command)}\nIts last lines:\n{written}'
+            )
         return json.loads(result.read_text(encoding='utf-8'))
 
 

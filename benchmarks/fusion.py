@@ -78,9 +78,7 @@ def race(layer: BiAttention, num_words: int, num_positions: int, repeats: int) -
         )
         infer = alternate([lambda form=form: form(image, text) for form in (ours, textbook)], repeats)
     layer.train()
-    train = alternate(
-        [lambda form=form: train_step(form, layer, image, text) for form in (ours, textbook)], repeats
-    )
+    train = alternate([lambda form=form: train_step(form, layer, image, text) for form in (ours, textbook)], repeats)
     return dict(
         ratio_infer=ratio(infer),
         ratio_train=ratio(train),
@@ -129,14 +127,32 @@ def table(figures: dict[str, float], setup: dict[str, object], args: argparse.Na
             for name, figure in figures.items()
             if name.startswith(f'fusion_T{num_words}_')
         }
-        rows.append((
-            num_words, f'{value["ms_infer_ours"]:.0f}', f'{value["ms_infer_textbook"]:.0f}',
-            f'{value["ratio_infer"]:.1f}x', f'{value["ms_train_ours"]:.0f}', f'{value["ms_train_textbook"]:.0f}',
-            f'{value["ratio_train"]:.1f}x', f'{value["max_rel_diff"]:.0e}'))
-    columns = ('words', 'inference, ms', 'textbook, ms', 'ratio', 'training, ms', 'textbook, ms', 'ratio',
-               'largest rel. diff.')
-    return (f'Fusion layer, {args.positions} image positions. {setup_sentence("fusion", setup)}\n\n'
-            f'{markdown_table(columns, rows)}')
+        rows.append(
+            (
+                num_words,
+                f'{value["ms_infer_ours"]:.0f}',
+                f'{value["ms_infer_textbook"]:.0f}',
+                f'{value["ratio_infer"]:.1f}x',
+                f'{value["ms_train_ours"]:.0f}',
+                f'{value["ms_train_textbook"]:.0f}',
+                f'{value["ratio_train"]:.1f}x',
+                f'{value["max_rel_diff"]:.0e}',
+            )
+        )
+    columns = (
+        'words',
+        'inference, ms',
+        'textbook, ms',
+        'ratio',
+        'training, ms',
+        'textbook, ms',
+        'ratio',
+        'largest rel. diff.',
+    )
+    return (
+        f'Fusion layer, {args.positions} image positions. {setup_sentence("fusion", setup)}\n\n'
+        f'{markdown_table(columns, rows)}'
+    )
 
 
 def parse_args() -> argparse.Namespace:

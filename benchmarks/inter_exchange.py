@@ -62,13 +62,17 @@ class Exchange:
     @property
     def logit_bytes(self) -> int:
         """The two similarity matrices that one rank holds: own regions x all words, own words x all regions."""
-        return 2 * self.images ** 2 * self.ranks * self.regions * self.words * FLOAT_BYTES
+        return 2 * self.images**2 * self.ranks * self.regions * self.words * FLOAT_BYTES
 
     def figures(self) -> dict[str, float]:
         """Megabytes, and milliseconds on every link."""
-        return dict(ranks=self.ranks, images=self.images, mb_sent=round(self.bytes / 1e6, 2),
-                    logits_mb=round(self.logit_bytes / 1e6, 2),
-                    **{f'ms_{link}': round(1000 * self.bytes / speed, 3) for link, speed in LINKS.items()})
+        return dict(
+            ranks=self.ranks,
+            images=self.images,
+            mb_sent=round(self.bytes / 1e6, 2),
+            logits_mb=round(self.logit_bytes / 1e6, 2),
+            **{f'ms_{link}': round(1000 * self.bytes / speed, 3) for link, speed in LINKS.items()},
+        )
 
 
 def gradient_bytes(num_parameters: int, ranks: int) -> int:

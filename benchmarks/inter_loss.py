@@ -56,8 +56,7 @@ def main() -> int:
     register_all_modules(init_default_scope=True)
     model = MODELS.build(Config.fromfile(args.config).model).train()
     figures = measure(model, args)
-    setup = describe_setup(
-        'inter_loss', args, images=args.images, image_size=args.size, ranks=args.ranks)
+    setup = describe_setup('inter_loss', args, images=args.images, image_size=args.size, ranks=args.ranks)
     publish(figures | setup, table(figures, setup), args.json)
     share = figures['inter_loss_share_percent']
     if not share < MAX_SHARE_PERCENT:
@@ -84,7 +83,8 @@ def measure(model: GLIPv2, args: argparse.Namespace) -> dict[str, float]:
         inter_loss_ms=round(1000 * statistics.median(losses[1:]), 2),
         inter_loss_step_ms=round(1000 * statistics.median(steps[1:]), 1),
         inter_loss_positive_anchors=list(seen[-1]),
-        inter_loss_words=list(given[1].lengths))
+        inter_loss_words=list(given[1].lengths),
+    )
 
 
 def train_step(model: GLIPv2, args: argparse.Namespace) -> None:
@@ -108,7 +108,8 @@ def other_ranks(count: int) -> mock._patch:
     return mock.patch.multiple(
         inter_image_contrast,
         exchange_counts=lambda counts, device: [tuple(counts)] * count,
-        gather_rows=lambda rows, num_rows: [rows, *(rows.detach().clone() for _ in num_rows[1:])])
+        gather_rows=lambda rows, num_rows: [rows, *(rows.detach().clone() for _ in num_rows[1:])],
+    )
 
 
 def make_sample(image: int, size: int) -> DetDataSample:
@@ -119,7 +120,8 @@ def make_sample(image: int, size: int) -> DetDataSample:
     sides = size / 8 + torch.rand(NUM_BOXES, 2) * size / 3
     sample = DetDataSample(metainfo=dict(prompt=prompt_from_classes(names), img_shape=(size, size)))
     sample.gt_instances = InstanceData(
-        bboxes=torch.cat((corners, corners + sides), dim=1), labels=torch.randint(len(names), (NUM_BOXES,)))
+        bboxes=torch.cat((corners, corners + sides), dim=1), labels=torch.randint(len(names), (NUM_BOXES,))
+    )
     return sample
 
 
@@ -131,12 +133,18 @@ def seconds_of(run) -> float:
 
 def table(figures: dict[str, object], setup: dict[str, object]) -> str:
     row = (
-        figures['inter_loss_positive_anchors'], figures['inter_loss_words'], f'{figures["inter_loss_step_ms"]:.0f}',
-        f'{figures["inter_loss_ms"]:.1f}', f'{figures["inter_loss_share_percent"]:.2f} %')
+        figures['inter_loss_positive_anchors'],
+        figures['inter_loss_words'],
+        f'{figures["inter_loss_step_ms"]:.0f}',
+        f'{figures["inter_loss_ms"]:.1f}',
+        f'{figures["inter_loss_share_percent"]:.2f} %',
+    )
     columns = ('positive anchors', 'words', 'step, ms', 'loss, ms', 'share')
-    return (f'L_inter in a GLIPv2-T step, {setup["inter_loss_images"]} images of {setup["inter_loss_image_size"]} px, '
-            f'{setup["inter_loss_ranks"]} ranks. {setup_sentence("inter_loss", setup)}\n\n'
-            f'{markdown_table(columns, [row], text=columns[:2])}')
+    return (
+        f'L_inter in a GLIPv2-T step, {setup["inter_loss_images"]} images of {setup["inter_loss_image_size"]} px, '
+        f'{setup["inter_loss_ranks"]} ranks. {setup_sentence("inter_loss", setup)}\n\n'
+        f'{markdown_table(columns, [row], text=columns[:2])}'
+    )
 
 
 def parse_args() -> argparse.Namespace:

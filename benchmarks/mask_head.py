@@ -58,8 +58,10 @@ def main() -> int:
     dense.load_state_dict(ours.state_dict())
     figures = {}
     for num_words in args.words:
-        figures |= {f'mask_head_N{args.boxes}_T{num_words}_{name}': value
-                    for name, value in race(ours, dense, args.boxes, num_words, args.repeats).items()}
+        figures |= {
+            f'mask_head_N{args.boxes}_T{num_words}_{name}': value
+            for name, value in race(ours, dense, args.boxes, num_words, args.repeats).items()
+        }
     setup = describe_setup('mask_head', args)
     publish(figures | setup, table(figures, setup, args), args.json)
     worst = max(value for name, value in figures.items() if name.endswith('max_rel_diff'))
@@ -69,8 +71,9 @@ def main() -> int:
     return 0
 
 
-def race(ours: HourglassMaskHead, dense: HourglassMaskHead, num_boxes: int, num_words: int,
-         repeats: int) -> dict[str, float]:
+def race(
+    ours: HourglassMaskHead, dense: HourglassMaskHead, num_boxes: int, num_words: int, repeats: int
+) -> dict[str, float]:
     """Ratios, megabytes, milliseconds and the largest difference for one prompt length."""
     levels = [torch.randn(1, 256, -(-HEIGHT // stride), -(-WIDTH // stride)) for stride in STRIDES]
     words = torch.randn(1, num_words, 768)
@@ -86,12 +89,14 @@ def race(ours: HourglassMaskHead, dense: HourglassMaskHead, num_boxes: int, num_
 
     figures = {}
     with torch.no_grad():
-        figures['max_rel_diff'] = max(
-            relative_difference(stage(ours), stage(dense)) for stage in (matching, whole))
-    for name, stage, training in (('match_infer', matching, False), ('match_train', matching, True),
-                                  ('head_infer', whole, False), ('head_train', whole, True)):
-        runs = [lambda head=head, stage=stage, training=training: run(stage, head, training)
-                for head in (ours, dense)]
+        figures['max_rel_diff'] = max(relative_difference(stage(ours), stage(dense)) for stage in (matching, whole))
+    for name, stage, training in (
+        ('match_infer', matching, False),
+        ('match_train', matching, True),
+        ('head_infer', whole, False),
+        ('head_train', whole, True),
+    ):
+        runs = [lambda head=head, stage=stage, training=training: run(stage, head, training) for head in (ours, dense)]
         peaks = [peak_bytes(form) for form in runs]
         seconds = alternate(runs, repeats)
         figures |= {f'{name}_memory_ratio': round(peaks[1] / peaks[0], 3), f'{name}_time_ratio': ratio(seconds)}
@@ -128,17 +133,40 @@ def table(figures: dict[str, float], setup: dict[str, object], args: argparse.Na
     for num_words in args.words:
         prefix = f'mask_head_N{args.boxes}_T{num_words}_'
         value = {name.removeprefix(prefix): figure for name, figure in figures.items() if name.startswith(prefix)}
-        for name, label in (('match_infer', 'matching'), ('match_train', 'matching, training'),
-                            ('head_infer', 'head'), ('head_train', 'head, training')):
-            rows.append((
-                num_words, label, f'{value[f"{name}_mb_ours"]:.0f}', f'{value[f"{name}_mb_dense"]:.0f}',
-                f'{value[f"{name}_memory_ratio"]:.1f}x', f'{value[f"{name}_ms_ours"]:.0f}',
-                f'{value[f"{name}_ms_dense"]:.0f}', f'{value[f"{name}_time_ratio"]:.1f}x',
-                f'{value["max_rel_diff"]:.0e}'))
-    columns = ('words', 'what', 'memory, MB', 'dense, MB', 'ratio', 'time, ms', 'dense, ms', 'ratio',
-               'largest rel. diff.')
-    return (f'Mask head, {args.boxes} boxes. {setup_sentence("mask_head", setup)}\n\n'
-            f'{markdown_table(columns, rows, text=("what", ))}')
+        for name, label in (
+            ('match_infer', 'matching'),
+            ('match_train', 'matching, training'),
+            ('head_infer', 'head'),
+            ('head_train', 'head, training'),
+        ):
+            rows.append(
+                (
+                    num_words,
+                    label,
+                    f'{value[f"{name}_mb_ours"]:.0f}',
+                    f'{value[f"{name}_mb_dense"]:.0f}',
+                    f'{value[f"{name}_memory_ratio"]:.1f}x',
+                    f'{value[f"{name}_ms_ours"]:.0f}',
+                    f'{value[f"{name}_ms_dense"]:.0f}',
+                    f'{value[f"{name}_time_ratio"]:.1f}x',
+                    f'{value["max_rel_diff"]:.0e}',
+                )
+            )
+    columns = (
+        'words',
+        'what',
+        'memory, MB',
+        'dense, MB',
+        'ratio',
+        'time, ms',
+        'dense, ms',
+        'ratio',
+        'largest rel. diff.',
+    )
+    return (
+        f'Mask head, {args.boxes} boxes. {setup_sentence("mask_head", setup)}\n\n'
+        f'{markdown_table(columns, rows, text=("what",))}'
+    )
 
 
 def parse_args() -> argparse.Namespace:

@@ -69,16 +69,21 @@ class ModelCase:
         return ModelCase(**json.loads(text))
 
 
-def all_cases(models: Iterable[str], batches: Iterable[int], precisions: Iterable[str], height: int,
-              width: int) -> list[ModelCase]:
+def all_cases(
+    models: Iterable[str], batches: Iterable[int], precisions: Iterable[str], height: int, width: int
+) -> list[ModelCase]:
     """Inference in every combination, training in every precision, kernels in the first precision."""
     models, precisions = list(models), list(precisions)
     size = dict(height=height, width=width)
     cases = [ModelCase('infer', *settings, **size) for settings in product(models, batches, precisions, PROMPTS)]
-    cases += [ModelCase('train', model, TRAINING_BATCH[model], precision, **size)
-              for model, precision in product(models, precisions)]
-    cases += [ModelCase(task, model, TRAINING_BATCH[model] if task.startswith('train') else 1, precisions[0], **size)
-              for model, task in product(models, ('infer_kernels', 'train_kernels'))]
+    cases += [
+        ModelCase('train', model, TRAINING_BATCH[model], precision, **size)
+        for model, precision in product(models, precisions)
+    ]
+    cases += [
+        ModelCase(task, model, TRAINING_BATCH[model] if task.startswith('train') else 1, precisions[0], **size)
+        for model, task in product(models, ('infer_kernels', 'train_kernels'))
+    ]
     return cases
 
 
@@ -139,13 +144,14 @@ def top_kernels(run: Callable[[], object], device: torch.device) -> list[dict]:
         if on_cuda:
             torch.cuda.synchronize(device)
     kind = DeviceType.CUDA if on_cuda else DeviceType.CPU
-    events = [event for event in profiler.key_averages()
-              if event.device_type == kind and not event.is_user_annotation]
+    events = [event for event in profiler.key_averages() if event.device_type == kind and not event.is_user_annotation]
     microseconds = [event.self_device_time_total if on_cuda else event.self_cpu_time_total for event in events]
     total = max(sum(microseconds), 1e-9)
     longest = sorted(zip(microseconds, events, strict=True), key=lambda pair: -pair[0])[:NUM_KERNELS]
-    return [dict(name=event.key, ms=round(time / 1000, 3), calls=event.count, percent=round(100 * time / total, 2))
-            for time, event in longest]
+    return [
+        dict(name=event.key, ms=round(time / 1000, 3), calls=event.count, percent=round(100 * time / total, 2))
+        for time, event in longest
+    ]
 
 
 def _precision(case: ModelCase, device: torch.device) -> AbstractContextManager:

@@ -74,8 +74,9 @@ def pairs_of(cases: dict[str, Case]) -> dict[str, tuple[Case, Case]]:
     return {pair: (first, second) for pair, (first, second) in forms.items()}
 
 
-def fuse(num_words: int, training: bool, textbook: bool, device: torch.device,
-         num_positions: int = NUM_POSITIONS) -> Run:
+def fuse(
+    num_words: int, training: bool, textbook: bool, device: torch.device, num_positions: int = NUM_POSITIONS
+) -> Run:
     layer = BiAttention(dropout=0.0)
     for name, parameter in layer.named_parameters():
         if name.endswith('bias'):
@@ -123,8 +124,9 @@ def learn(with_inter_loss: bool, device: torch.device) -> Run:
     return step
 
 
-def convolve(training: bool, grid: bool, device: torch.device, channels: int = 256, height: int = 60,
-             width: int = 80) -> Run:
+def convolve(
+    training: bool, grid: bool, device: torch.device, channels: int = 256, height: int = 60, width: int = 80
+) -> Run:
     x = torch.randn(1, channels, height, width)
     offset = 2 * torch.randn(1, 2 * NUM_TAPS, height, width)
     mask = torch.rand(1, NUM_TAPS, height, width)
@@ -134,8 +136,11 @@ def convolve(training: bool, grid: bool, device: torch.device, channels: int = 2
     def run() -> Tensor:
         x, offset, mask, weight = inputs
         with torch.set_grad_enabled(training):
-            out = (_grid_deform_conv(x, offset, mask, weight, None, 1) if grid
-                   else deform_conv2d(x, offset, weight, padding=1, mask=mask))
+            out = (
+                _grid_deform_conv(x, offset, mask, weight, None, 1)
+                if grid
+                else deform_conv2d(x, offset, weight, padding=1, mask=mask)
+            )
             if training:
                 torch.autograd.grad(out.sum(), inputs)
         return out
@@ -150,7 +155,8 @@ def encode_prompts(once: bool, device: torch.device, num_images: int = 4) -> Run
         return torch.no_grad()(lambda: encoder.encode(prompts).hidden)
     tokenizer = encoder.tokenizer
     return torch.no_grad()(
-        lambda: encoder(tokenizer.collate([tokenizer(prompt) for prompt in prompts]).to(device)).hidden)
+        lambda: encoder(tokenizer.collate([tokenizer(prompt) for prompt in prompts]).to(device)).hidden
+    )
 
 
 def read_words(padded_to: int | None, device: torch.device) -> Run:
@@ -176,30 +182,52 @@ def _cases() -> Iterator[Case]:
     for num_words in (16, 64, 256):
         for training in (False, True):
             for form in ('absorbed', 'textbook'):
-                yield Case(f'fusion_T{num_words}_{"train" if training else "infer"}', form,
-                           f'bi-attention, {num_words} words{", training" if training else ""}',
-                           partial(fuse, num_words, training, form == 'textbook'), on_gpu=True)
+                yield Case(
+                    f'fusion_T{num_words}_{"train" if training else "infer"}',
+                    form,
+                    f'bi-attention, {num_words} words{", training" if training else ""}',
+                    partial(fuse, num_words, training, form == 'textbook'),
+                    on_gpu=True,
+                )
     for training in (False, True):
         for form in ('word_mean', 'dense'):
-            yield Case(f'mask_head_{"train" if training else "infer"}', form,
-                       f'mask head, 100 boxes, 200 words{", training" if training else ""}',
-                       partial(make_masks, training, form == 'dense'), on_gpu=True)
+            yield Case(
+                f'mask_head_{"train" if training else "infer"}',
+                form,
+                f'mask head, 100 boxes, 200 words{", training" if training else ""}',
+                partial(make_masks, training, form == 'dense'),
+                on_gpu=True,
+            )
     for training in (False, True):
         for form in ('grid_sample', 'torchvision'):
-            yield Case(f'deform_conv_{"train" if training else "infer"}', form,
-                       f'deformable convolution, 256 x 60 x 80{", training" if training else ""}',
-                       partial(convolve, training, form == 'grid_sample'), on_gpu=True)
+            yield Case(
+                f'deform_conv_{"train" if training else "infer"}',
+                form,
+                f'deformable convolution, 256 x 60 x 80{", training" if training else ""}',
+                partial(convolve, training, form == 'grid_sample'),
+                on_gpu=True,
+            )
     for form in (FORMS[0], FORMS[2]):
         yield Case('caption_nano_beam3', form, 'caption of 20 words, 3 beams, nano', partial(write_caption, form))
     for form in ('once', 'every_image'):
-        yield Case('text_encoding', form, 'one prompt of 80 classes for 4 images, BERT-base',
-                   partial(encode_prompts, form == 'once'))
+        yield Case(
+            'text_encoding',
+            form,
+            'one prompt of 80 classes for 4 images, BERT-base',
+            partial(encode_prompts, form == 'once'),
+        )
     for form, length in (('real_words', None), ('padded_256', 256)):
-        yield Case('prompt_length', form, 'BERT-base and one fusion block, caption of 8 words',
-                   partial(read_words, length))
+        yield Case(
+            'prompt_length', form, 'BERT-base and one fusion block, caption of 8 words', partial(read_words, length)
+        )
     for form in ('with', 'without'):
-        yield Case('inter_loss', form, 'training step with and without L_inter of 32 ranks, nano',
-                   partial(learn, form == 'with'), same_result=False)
+        yield Case(
+            'inter_loss',
+            form,
+            'training step with and without L_inter of 32 ranks, nano',
+            partial(learn, form == 'with'),
+            same_result=False,
+        )
 
 
 #: By name, the forms of a pair side by side.

@@ -68,21 +68,24 @@ def class_sample(height: int, width: int, names: tuple[str, ...] = CLASSES) -> D
     return DetDataSample(metainfo=_shapes(height, width) | dict(text=names))
 
 
-def caption_sample(height: int, width: int, caption: str = CAPTION,
-                   spans: list[list[list[int]]] = CAPTION_SPANS) -> DetDataSample:
+def caption_sample(
+    height: int, width: int, caption: str = CAPTION, spans: list[list[list[int]]] = CAPTION_SPANS
+) -> DetDataSample:
     """An image that is asked for the phrases of a sentence."""
     return DetDataSample(metainfo=_shapes(height, width) | dict(text=caption, tokens_positive=spans))
 
 
-def training_sample(height: int, width: int, device: torch.device, num_boxes: int = 8,
-                    names: tuple[str, ...] = CLASSES) -> DetDataSample:
+def training_sample(
+    height: int, width: int, device: torch.device, num_boxes: int = 8, names: tuple[str, ...] = CLASSES
+) -> DetDataSample:
     """An image with boxes of all sizes and places, whose classes are drawn from ``names``."""
     size = torch.tensor([width, height])
     corners = torch.rand(num_boxes, 2) * size / 2
     boxes = torch.cat((corners, corners + (0.05 + 0.4 * torch.rand(num_boxes, 2)) * size), dim=1)
     sample = DetDataSample(metainfo=_shapes(height, width) | dict(prompt=prompt_from_classes(names)))
     sample.gt_instances = InstanceData(
-        bboxes=boxes.to(device), labels=torch.randint(len(names), (num_boxes,)).to(device))
+        bboxes=boxes.to(device), labels=torch.randint(len(names), (num_boxes,)).to(device)
+    )
     return sample
 
 

@@ -16,7 +16,8 @@ def make_parser(docstring: str) -> argparse.ArgumentParser:
         nargs='?',
         const='-',
         metavar='FILE',
-        help='flat figures: to FILE beside the table, or instead of it to the standard output')
+        help='flat figures: to FILE beside the table, or instead of it to the standard output',
+    )
     return parser
 
 

@@ -36,8 +36,10 @@ def main() -> int:
     parser.add_argument('--kill-at', type=int, default=130, metavar='STEP', help='kill once this step is in the log')
     args = parser.parse_args()
     if not args.checkpoints < args.kill_at < args.steps:
-        parser.error(f'--kill-at {args.kill_at} must lie between --checkpoints {args.checkpoints} and --steps '
-                     f'{args.steps}: there has to be something to resume from, and something left to do.')
+        parser.error(
+            f'--kill-at {args.kill_at} must lie between --checkpoints {args.checkpoints} and --steps '
+            f'{args.steps}: there has to be something to resume from, and something left to do.'
+        )
     shutil.rmtree(RUNS, ignore_errors=True)
 
     whole, cut = RUNS / 'whole', RUNS / 'cut'
@@ -57,11 +59,17 @@ def main() -> int:
     if expected.keys() != found.keys():
         sys.exit(f'Logged steps differ: {sorted(expected.keys() ^ found.keys())}.')
     differences = [
-        abs(value - found[step][name]) for step, values in expected.items() for name, value in values.items()]
+        abs(value - found[step][name]) for step, values in expected.items() for name, value in values.items()
+    ]
     figures = dict(
-        resume_command=' '.join(['python', *sys.argv]), resume_config=args.config, resume_steps=args.steps,
-        resume_killed_after_step=killed_at, resume_checkpoint=Path(resumed_from).name,
-        resume_values_compared=len(differences), resume_largest_difference=max(differences))
+        resume_command=' '.join(['python', *sys.argv]),
+        resume_config=args.config,
+        resume_steps=args.steps,
+        resume_killed_after_step=killed_at,
+        resume_checkpoint=Path(resumed_from).name,
+        resume_values_compared=len(differences),
+        resume_largest_difference=max(differences),
+    )
     rows = [(step, f'{values["loss"]:.6f}', f'{found[step]["loss"]:.6f}') for step, values in expected.items()]
     publish(figures, markdown_table(('step', 'loss, uninterrupted', 'loss, killed and resumed'), rows), args.json)
     return int(max(differences) > 0)
@@ -70,12 +78,25 @@ def main() -> int:
 def start(work_dir: Path, args: argparse.Namespace, *more: str) -> subprocess.Popen:
     """Launch one run; its output is added to a log beside its folder."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    command = ['bash', 'tools/dist_train.sh', args.config, '2', '--work-dir', str(work_dir), *more, '--cfg-options',
-               'randomness.seed=0', f'train_cfg.max_iters={args.steps}', f'train_cfg.val_interval={args.steps + 1}',
-               f'default_hooks.checkpoint.interval={args.checkpoints}', 'default_hooks.logger.interval=10']
+    command = [
+        'bash',
+        'tools/dist_train.sh',
+        args.config,
+        '2',
+        '--work-dir',
+        str(work_dir),
+        *more,
+        '--cfg-options',
+        'randomness.seed=0',
+        f'train_cfg.max_iters={args.steps}',
+        f'train_cfg.val_interval={args.steps + 1}',
+        f'default_hooks.checkpoint.interval={args.checkpoints}',
+        'default_hooks.logger.interval=10',
+    ]
     with work_dir.with_suffix('.log').open('a', encoding='utf-8') as log:
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                                env=dict(os.environ, PYTHON=sys.executable))
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ, PYTHON=sys.executable)
+        )
 
 
 def family(pid: int) -> list[int]:
@@ -98,7 +119,8 @@ def losses(work_dir: Path) -> dict[int, dict[str, float]]:
             record = json.loads(line)
             if 'loss' in record:
                 found[record['step']] = {
-                    name: value for name, value in record.items() if name.startswith('loss') or name == 'grad_norm'}
+                    name: value for name, value in record.items() if name.startswith('loss') or name == 'grad_norm'
+                }
     return dict(sorted(found.items()))
 
 

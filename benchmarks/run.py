@@ -42,19 +42,30 @@ MAX_REL_DIFF = 1e-3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
-    pairs = {name: pair for name, pair in pairs_of(CASES).items()
-             if (args.suite == 'cpu' or pair[0].on_gpu) and is_chosen(name, args.cases)}
-    models = [] if args.suite == 'cpu' else [
-        case for case in all_cases(args.models, args.batches, args.precisions, *args.size)
-        if is_chosen(case.name, args.cases)]
+    pairs = {
+        name: pair
+        for name, pair in pairs_of(CASES).items()
+        if (args.suite == 'cpu' or pair[0].on_gpu) and is_chosen(name, args.cases)
+    }
+    models = (
+        []
+        if args.suite == 'cpu'
+        else [
+            case
+            for case in all_cases(args.models, args.batches, args.precisions, *args.size)
+            if is_chosen(case.name, args.cases)
+        ]
+    )
     if args.list:
         print('\n'.join([*pairs, *(case.name for case in models)]))
         return 0
     if not pairs and not models:
         sys.exit(f'No case of the {args.suite} suite is called {" or ".join(args.cases)}. --list names all of them.')
     if args.device == 'cuda' and not torch.cuda.is_available():
-        sys.exit('The GPU suite needs a CUDA device, and torch sees none. Run it on a machine with one, or try it out '
-                 'with: --device cpu --models nano --batches 1 --size 128 160')
+        sys.exit(
+            'The GPU suite needs a CUDA device, and torch sees none. Run it on a machine with one, or try it out '
+            'with: --device cpu --models nano --batches 1 --size 128 160'
+        )
     settings = WorkerSettings(args.device, args.repeats, args.threads, args.time_limit)
     device = torch.cuda.get_device_name() if args.device == 'cuda' else args.device
     figures: dict[str, object] = {}
@@ -64,8 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.json not in (None, '-'):
             write_json(Path(args.json), figures)  # half an hour of work must survive an interruption
     setup = describe_setup('run', args, rounds=args.rounds, device=device)
-    tables = report(figures, pairs, models, args.suite,
-                    f'Device: {device}, {args.rounds} rounds of fresh processes. {setup_sentence("run", setup)}')
+    tables = report(
+        figures,
+        pairs,
+        models,
+        args.suite,
+        f'Device: {device}, {args.rounds} rounds of fresh processes. {setup_sentence("run", setup)}',
+    )
     publish(figures | setup, tables, args.json)
     if args.json not in (None, '-'):
         Path(args.json).with_suffix('.md').write_text(tables + '\n', encoding='utf-8')
@@ -80,8 +96,9 @@ def is_chosen(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def measure_all(pairs: Mapping[str, tuple[Case, Case]], models: Iterable[ModelCase], rounds: int,
-                settings: WorkerSettings) -> Iterable[tuple[str, dict]]:
+def measure_all(
+    pairs: Mapping[str, tuple[Case, Case]], models: Iterable[ModelCase], rounds: int, settings: WorkerSettings
+) -> Iterable[tuple[str, dict]]:
     """Name and figures of every pair and every model case, one after the other; ``error`` of those that failed."""
     race = partial(run_fresh, 'pairs', settings=settings)
     for name, pair in pairs.items():
@@ -127,14 +144,22 @@ def model_figures(case: ModelCase, found: Mapping) -> dict[str, object]:
     if 'seconds' not in found:
         return dict(found)
     spread = Spread.of([case.batch / seconds for seconds in found['seconds']])
-    return dict(images_per_second=round(spread.median, 3),
-                images_per_second_spread=[round(spread.low, 3), round(spread.high, 3)],
-                peak_gb=round(found['peak_mb'] / 1000, 3))
+    return dict(
+        images_per_second=round(spread.median, 3),
+        images_per_second_spread=[round(spread.low, 3), round(spread.high, 3)],
+        peak_gb=round(found['peak_mb'] / 1000, 3),
+    )
 
 
-def report(figures: Mapping[str, object], pairs: Mapping[str, tuple[Case, Case]], models: Sequence[ModelCase],
-           suite: str, sentence: str) -> str:
+def report(
+    figures: Mapping[str, object],
+    pairs: Mapping[str, tuple[Case, Case]],
+    models: Sequence[ModelCase],
+    suite: str,
+    sentence: str,
+) -> str:
     """All tables, in Markdown."""
+
     def of(name: str) -> dict:
         prefix = f'{suite}_{name}_'
         return {key.removeprefix(prefix): value for key, value in figures.items() if key.startswith(prefix)}
@@ -142,8 +167,11 @@ def report(figures: Mapping[str, object], pairs: Mapping[str, tuple[Case, Case]]
     parts = [sentence]
     if pairs:
         columns = ('what', 'ours', 'ours, ms', 'other', 'other, ms', 'ratio', 'ours, MB', 'other, MB', 'memory ratio')
-        parts.append(markdown_table(columns, [pair_row(pair, of(name)) for name, pair in pairs.items()],
-                                    text=('what', 'ours', 'other')))
+        parts.append(
+            markdown_table(
+                columns, [pair_row(pair, of(name)) for name, pair in pairs.items()], text=('what', 'ours', 'other')
+            )
+        )
     for task, title in (('infer', 'Inference'), ('train', 'Training, optimizer included')):
         rows = [model_row(case, of(case.name)) for case in models if case.task == task]
         if rows:
@@ -152,10 +180,14 @@ def report(figures: Mapping[str, object], pairs: Mapping[str, tuple[Case, Case]]
     for case in models:
         found = of(case.name)
         if 'kernels' in found:
-            rows = [(f'`{kernel["name"][:90]}`', kernel['calls'], kernel['ms'], kernel['percent'])
-                    for kernel in found['kernels']]
-            parts += [f'Longest kernels of {case.name}',
-                      markdown_table(('kernel', 'calls', 'ms', '% of all'), rows, text=('kernel',))]
+            rows = [
+                (f'`{kernel["name"][:90]}`', kernel['calls'], kernel['ms'], kernel['percent'])
+                for kernel in found['kernels']
+            ]
+            parts += [
+                f'Longest kernels of {case.name}',
+                markdown_table(('kernel', 'calls', 'ms', '% of all'), rows, text=('kernel',)),
+            ]
         elif case.task.endswith('kernels'):
             parts.append(f'Longest kernels of {case.name}: {short_error(found)}')
     return '\n\n'.join(parts)
@@ -170,8 +202,12 @@ def pair_row(pair: tuple[Case, Case], found: Mapping) -> tuple[object, ...]:
         cells += [case.form, spread.text()]
     ratio = Spread(found['time_ratio'], *found['time_ratio_spread'])
     memory = found['memory_ratio']
-    return (*cells, ratio.text(2), *(f'{found[f"{case.form}_peak_mb"]:.0f}' for case in pair),
-            '' if memory is None else f'{memory:.2f}')
+    return (
+        *cells,
+        ratio.text(2),
+        *(f'{found[f"{case.form}_peak_mb"]:.0f}' for case in pair),
+        '' if memory is None else f'{memory:.2f}',
+    )
 
 
 def model_row(case: ModelCase, found: Mapping) -> tuple[object, ...]:

@@ -57,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for found in exchange:
         found['gradients_mb'] = round(gradient_bytes(num_parameters('t'), found['ranks']) / 1e6)
     setup = describe_setup('scaling', args, model=args.model)
-    publish(dict(rows=rows, exponents=exponents, exchange=exchange) | setup,
-            report(rows, exponents, exchange, setup_sentence('scaling', setup)), args.json)
+    publish(
+        dict(rows=rows, exponents=exponents, exchange=exchange) | setup,
+        report(rows, exponents, exchange, setup_sentence('scaling', setup)),
+        args.json,
+    )
     if args.plot:
         draw(rows, {name: axis.unit for name, axis in AXES.items()}, Path(args.plot))
     return 0
@@ -71,7 +74,9 @@ def exponents_of(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
         points = sorted((row for row in rows if row['axis'] == name), key=lambda row: row['value'])
         exponents[name] = {
             f'{cost}{ending}': round(growth_exponent([row['value'] for row in part], [row[cost] for row in part]), 3)
-            for cost in COSTS for ending, part in (('', points), ('_last', points[-NUM_LAST:]))}
+            for cost in COSTS
+            for ending, part in (('', points), ('_last', points[-NUM_LAST:]))
+        }
     return exponents
 
 
@@ -87,18 +92,39 @@ def report(rows: Sequence[dict], exponents: dict, exchange: Sequence[dict], sent
     points = markdown_table(
         ('axis', 'value', 'seconds', 'memory, MB'),
         [(row['axis'], row['value'], f'{row["seconds"]:.3f}', f'{row["peak_mb"]:.1f}') for row in rows],
-        text=('axis',))
+        text=('axis',),
+    )
     growth = markdown_table(
         ('axis', 'time, exponent', 'last points', 'memory, exponent', 'last points'),
-        [(name, *(f'{value:.2f}' for value in found.values())) for name, found in exponents.items()], text=('axis',))
+        [(name, *(f'{value:.2f}' for value in found.values())) for name, found in exponents.items()],
+        text=('axis',),
+    )
     links = [key for key in exchange[0] if key.startswith('ms_')]
     sent = markdown_table(
-        ('GPUs', 'images per GPU', 'L_inter sends, MB', *(f'ms, {link.removeprefix("ms_")}' for link in links),
-         'similarities, MB', 'gradients send, MB'),
-        [(found['ranks'], found['images'], found['mb_sent'], *(found[link] for link in links), found['logits_mb'],
-          found['gradients_mb']) for found in exchange])
-    return (f'{sentence}\n\n{points}\n\n{growth}\n\nL_inter between GPUs, per step and GPU, computed (100 regions and '
-            f'256 words per image, the most there can be; gradients of GLIPv2-T):\n\n{sent}')
+        (
+            'GPUs',
+            'images per GPU',
+            'L_inter sends, MB',
+            *(f'ms, {link.removeprefix("ms_")}' for link in links),
+            'similarities, MB',
+            'gradients send, MB',
+        ),
+        [
+            (
+                found['ranks'],
+                found['images'],
+                found['mb_sent'],
+                *(found[link] for link in links),
+                found['logits_mb'],
+                found['gradients_mb'],
+            )
+            for found in exchange
+        ],
+    )
+    return (
+        f'{sentence}\n\n{points}\n\n{growth}\n\nL_inter between GPUs, per step and GPU, computed (100 regions and '
+        f'256 words per image, the most there can be; gradients of GLIPv2-T):\n\n{sent}'
+    )
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

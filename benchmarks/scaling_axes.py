@@ -44,13 +44,17 @@ class Axis:
     values: tuple[int, ...]
 
 
-AXES = {axis.name: axis for axis in (
-    Axis('image_size', 'image side, px', False, (128, 192, 256, 384, 512, 768)),
-    Axis('words', 'words of the caption', False, (8, 16, 32, 64, 128, 240)),
-    Axis('classes', 'classes', False, (10, 20, 40, 80, 160, 320)),
-    Axis('batch', 'images at once', False, (1, 2, 4, 8)),
-    Axis('boxes', 'ground-truth boxes', True, (1, 4, 16, 64, 256)),
-    Axis('ranks', 'processes, 2 images each', True, (1, 2)))}
+AXES = {
+    axis.name: axis
+    for axis in (
+        Axis('image_size', 'image side, px', False, (128, 192, 256, 384, 512, 768)),
+        Axis('words', 'words of the caption', False, (8, 16, 32, 64, 128, 240)),
+        Axis('classes', 'classes', False, (10, 20, 40, 80, 160, 320)),
+        Axis('batch', 'images at once', False, (1, 2, 4, 8)),
+        Axis('boxes', 'ground-truth boxes', True, (1, 4, 16, 64, 256)),
+        Axis('ranks', 'processes, 2 images each', True, (1, 2)),
+    )
+}
 
 
 def measure_case(text: str, settings: WorkerSettings) -> dict:
@@ -87,8 +91,10 @@ def make_run(detector: torch.nn.Module, axis: str, value: int) -> Callable[[], N
 
     @torch.inference_mode()
     def predict() -> None:
-        samples = [caption_sample(side, side, text, [[[0, 3]]]) if axis == 'words' else class_sample(side, side, names)
-                   for _ in range(batch)]
+        samples = [
+            caption_sample(side, side, text, [[[0, 3]]]) if axis == 'words' else class_sample(side, side, names)
+            for _ in range(batch)
+        ]
         detector.predict(images, samples)
 
     return predict
@@ -111,11 +117,13 @@ def rank_row(count: int, model: str, settings: WorkerSettings) -> dict:
 
 def _train_rank(rank: int, count: int, model: str, repeats: int, folder: str) -> None:
     from mmdet.utils import register_all_modules
+
     register_all_modules(init_default_scope=True)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=count,
-                            timeout=timedelta(seconds=300))
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=count, timeout=timedelta(seconds=300)
+    )
     torch.manual_seed(0)
     detector = DistributedDataParallel(build_random(model, CPU, training=True), find_unused_parameters=False)
     torch.manual_seed(rank)

@@ -27,8 +27,15 @@ def draw(rows: Sequence[dict], units: Mapping[str, str], path: Path) -> None:
     for row in rows:
         columns.setdefault(row['axis'], []).append(row)
     columns = {name: points for name, points in columns.items() if len(points) > 2}
-    figure, grid = plt.subplots(len(COSTS), len(columns), figsize=(2.6 * len(columns) + 0.8, 5.6), sharex='col',
-                                sharey='row', squeeze=False, layout='constrained')
+    figure, grid = plt.subplots(
+        len(COSTS),
+        len(columns),
+        figsize=(2.6 * len(columns) + 0.8, 5.6),
+        sharex='col',
+        sharey='row',
+        squeeze=False,
+        layout='constrained',
+    )
     for panels, (name, points) in zip(grid.T, columns.items(), strict=True):
         values = [row['value'] for row in points]
         for panel, (cost, label) in zip(panels, COSTS.items(), strict=True):

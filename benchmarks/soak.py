@@ -40,10 +40,17 @@ CAMPAIGNS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--only', nargs='+', choices=list(CAMPAIGNS), default=list(CAMPAIGNS), metavar='NAME',
-                        help=f'campaigns to run: {", ".join(CAMPAIGNS)}')
-    parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='figures; those of campaigns that do not run now are kept')
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=list(CAMPAIGNS),
+        default=list(CAMPAIGNS),
+        metavar='NAME',
+        help=f'campaigns to run: {", ".join(CAMPAIGNS)}',
+    )
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='figures; those of campaigns that do not run now are kept'
+    )
     args = parser.parse_args()
     # a file that cannot be written is better known before than at the end
     figures = json.loads(args.json.read_text()) if args.json and args.json.is_file() else {}
@@ -56,8 +63,11 @@ def main() -> int:
         if found:
             # nothing of an older run may stand beside the new figures
             figures = {key: value for key, value in figures.items() if not key.startswith(f'{name}_')}
-            figures |= found | {f'{name}_minutes': round(minutes, 1), f'{name}_date': str(datetime.date.today()),
-                                f'{name}_command': ' '.join(['python', f'benchmarks/reliability/{CAMPAIGNS[name][0]}'])}
+            figures |= found | {
+                f'{name}_minutes': round(minutes, 1),
+                f'{name}_date': str(datetime.date.today()),
+                f'{name}_command': ' '.join(['python', f'benchmarks/reliability/{CAMPAIGNS[name][0]}']),
+            }
         if args.json:
             write_json(args.json, setup() | figures)
     print(f'\nFailed: {", ".join(failed)}.' if failed else f'\nAll of {", ".join(args.only)} passed.')
@@ -70,8 +80,11 @@ def run(program: Sequence[str]) -> tuple[dict[str, object], float, int]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / 'figures.json'
         search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-        done = subprocess.run([sys.executable, str(ROOT / 'benchmarks/reliability' / program[0]), *program[1:],
-                               '--json', str(result)], cwd=ROOT, env=dict(os.environ, PYTHONPATH=search_path))
+        done = subprocess.run(
+            [sys.executable, str(ROOT / 'benchmarks/reliability' / program[0]), *program[1:], '--json', str(result)],
+            cwd=ROOT,
+            env=dict(os.environ, PYTHONPATH=search_path),
+        )
         figures = json.loads(result.read_text()) if result.is_file() else {}
     return figures, (time.monotonic() - started) / 60, done.returncode
 

@@ -41,7 +41,9 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
         ValueError: fewer than two different sizes, or a number that is not positive.
     """
     if len(set(sizes)) < 2 or min(*sizes, *costs) <= 0:
-        raise ValueError(f'An exponent was asked of sizes {list(sizes)} and costs {list(costs)}. Expected at least two '
-                         'different sizes, all numbers above zero.')
+        raise ValueError(
+            f'An exponent was asked of sizes {list(sizes)} and costs {list(costs)}. Expected at least two '
+            'different sizes, all numbers above zero.'
+        )
     x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
     return statistics.linear_regression(x, y).slope

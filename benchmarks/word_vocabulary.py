@@ -34,16 +34,26 @@ def write_vocabulary(folder: Path, words: Iterable[str]) -> str:
     tokenizer = Tokenizer(BPE(end_of_word_suffix=WORD_END))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     letters = sorted(ByteLevel.alphabet())
-    trainer = BpeTrainer(vocab_size=MOST_ENTRIES, initial_alphabet=letters, end_of_word_suffix=WORD_END,
-                         show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=MOST_ENTRIES, initial_alphabet=letters, end_of_word_suffix=WORD_END, show_progress=False
+    )
     # the mask token is written in byte letters already
     tokenizer.train_from_iterator([*words, MASK.removesuffix(WORD_END)], trainer)
     tokenizer.model.save(str(folder))
-    merges = [line for line in (folder / 'merges.txt').read_text(encoding='utf-8').splitlines()
-              if not line.startswith('#version')]
-    entries = [*letters, *(letter + WORD_END for letter in letters), *(line.replace(' ', '') for line in merges),
-               START, END]
+    merges = [
+        line
+        for line in (folder / 'merges.txt').read_text(encoding='utf-8').splitlines()
+        if not line.startswith('#version')
+    ]
+    entries = [
+        *letters,
+        *(letter + WORD_END for letter in letters),
+        *(line.replace(' ', '') for line in merges),
+        START,
+        END,
+    ]
     (folder / 'merges.txt').write_text('\n'.join(['#version: 0.2', *merges]) + '\n', encoding='utf-8')
     (folder / 'vocab.json').write_text(
-        json.dumps({entry: i for i, entry in enumerate(entries)}, ensure_ascii=False), encoding='utf-8')
+        json.dumps({entry: i for i, entry in enumerate(entries)}, ensure_ascii=False), encoding='utf-8'
+    )
     return str(folder)

@@ -1,6 +1,6 @@
 """One case in one process; started by ``fresh_process.run_fresh``, figures go to a file.
 
-    python -m benchmarks.worker pairs fusion_T64_infer/textbook --out figures.json
+python -m benchmarks.worker pairs fusion_T64_infer/textbook --out figures.json
 """
 
 from __future__ import annotations

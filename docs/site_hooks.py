@@ -1,4 +1,5 @@
 """What mkdocs does not do by itself: show references of docstrings as code."""
+
 from __future__ import annotations
 
 import re

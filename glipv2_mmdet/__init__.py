@@ -5,13 +5,13 @@ mmcv comes without compiled operations, provides them. Configs do that by
 ``custom_imports = dict(imports=['glipv2_mmdet'])``.
 """
 
-from .compat import apply_compat
-from .version import __version__
+from glipv2_mmdet.compat import apply_compat
+from glipv2_mmdet.version import __version__
 
 apply_compat()
 
 # these import mmdet's models, so they come after the repair above
-from . import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
-from .apis import GLIPv2Inferencer  # noqa: E402
+from glipv2_mmdet import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
+from glipv2_mmdet.apis import GLIPv2Inferencer  # noqa: E402
 
 __all__ = ['GLIPv2Inferencer', '__version__']

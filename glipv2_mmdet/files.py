@@ -1,4 +1,5 @@
 """Files that are whole or not there: written under another name, brought to the disk, then renamed."""
+
 from __future__ import annotations
 
 import errno
@@ -67,8 +68,10 @@ def _no_room(path: Path, size: int | None, error: OSError) -> str:
     if error.errno == errno.EFBIG:
         cause = f'it needs {needed}, and the largest file this process may write (ulimit -f) is smaller'
     else:
-        cause = (f'{"the disk quota is used up" if error.errno == errno.EDQUOT else "the disk is full"}. It needs '
-                 f'{needed}, and {megabytes(shutil.disk_usage(path.parent).free)} are free on that disk')
+        cause = (
+            f'{"the disk quota is used up" if error.errno == errno.EDQUOT else "the disk is full"}. It needs '
+            f'{needed}, and {megabytes(shutil.disk_usage(path.parent).free)} are free on that disk'
+        )
     return f'{path} could not be written: {cause}. The partial file is removed; files written before are whole.'
 
 

@@ -3,6 +3,7 @@
 A misspelled argument of a constructor is refused by Python. A misspelled key of ``test_cfg`` would be ignored, and the
 run would use the default.
 """
+
 from __future__ import annotations
 
 import math

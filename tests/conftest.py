@@ -1,4 +1,5 @@
 """Fixtures and settings of the whole suite."""
+
 import os
 from pathlib import Path
 

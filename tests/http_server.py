@@ -1,4 +1,5 @@
 """A small web server for tests of downloads: files with ranges, and the ways in which servers fail."""
+
 from __future__ import annotations
 
 import os
@@ -26,6 +27,7 @@ class WebServer:
         requests: (path, Range header) in order.
         url: begins every address.
     """
+
     files: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     breaks_after: dict[str, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ def web_server() -> Iterator[WebServer]:
             end = start + content.breaks_after.pop(path, len(body))
             if path in content.pauses:
                 for place in range(start, end):
-                    self.wfile.write(body[place:place + 1])
+                    self.wfile.write(body[place : place + 1])
                     time.sleep(content.pauses[path])
             else:
                 self.wfile.write(body[start:end])

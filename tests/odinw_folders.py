@@ -19,11 +19,13 @@ def make_folders(root: Path, shapes_dir: Path) -> Path:
 
     roboflow = annotations(
         [dict(id=0, name='packages', supercategory='none'), dict(id=1, name='package', supercategory='packages')],
-        lambda box: 1)
+        lambda box: 1,
+    )
     flat = annotations([dict(id=k, name=str(k)) for k in range(1, 7)], lambda box: box['category_id'] % 6 + 1)
     for folder, name, file in (
-            ('Packages/Raw/test', '_annotations.coco.json', roboflow),
-            ('dice/mediumColor/export', 'test_annotations_without_background.json', flat)):
+        ('Packages/Raw/test', '_annotations.coco.json', roboflow),
+        ('dice/mediumColor/export', 'test_annotations_without_background.json', flat),
+    ):
         (root / folder).mkdir(parents=True)
         (root / folder / name).write_text(json.dumps(file))
         for picture in pictures:

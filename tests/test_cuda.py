@@ -138,5 +138,8 @@ def test_mixed_precision_is_finite(images, dtype):
 @pytest.mark.parametrize('stride', [1, 2])
 def test_both_deformable_convolutions_agree(stride):
     inputs = [tensor.to(DEVICE) for tensor in random_inputs(9, 12, stride)]
-    assert_same(outputs_and_gradients(lambda *x: _grid_deform_conv(*x, stride), inputs),
-                outputs_and_gradients(lambda *x: torchvision_kernel(*x, stride), inputs), 1e-4)
+    assert_same(
+        outputs_and_gradients(lambda *x: _grid_deform_conv(*x, stride), inputs),
+        outputs_and_gradients(lambda *x: torchvision_kernel(*x, stride), inputs),
+        1e-4,
+    )

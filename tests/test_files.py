@@ -1,4 +1,5 @@
 """A file is whole or not there, and a full disk is told as one."""
+
 import errno
 import os
 from pathlib import Path
@@ -34,23 +35,30 @@ def test_an_error_leaves_the_earlier_file_and_nothing_else(tmp_path):
 def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
     done = []
     sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, 'fsync', lambda number: (done.append(Path(f'/proc/self/fd/{number}').resolve().name),
-                                                     sync(number)))
+    monkeypatch.setattr(
+        os, 'fsync', lambda number: (done.append(Path(f'/proc/self/fd/{number}').resolve().name), sync(number))
+    )
     monkeypatch.setattr(os, 'replace', lambda *names: (done.append('renamed'), replace(*names)))
     write(tmp_path / 'a', b'content')
     assert done == [f'a.{os.getpid()}.tmp', 'renamed', tmp_path.name]
 
 
-@pytest.mark.parametrize(('number', 'cause'), [
-    (errno.ENOSPC, r'the disk is full\. It needs 7\.0 MB, and 2\.5 MB are free on that disk'),
-    (errno.EDQUOT, r'the disk quota is used up\. It needs 7\.0 MB, and 2\.5 MB are free on that disk'),
-    (errno.EFBIG, r'it needs 7\.0 MB, and the largest file this process may write \(ulimit -f\) is smaller')])
+@pytest.mark.parametrize(
+    ('number', 'cause'),
+    [
+        (errno.ENOSPC, r'the disk is full\. It needs 7\.0 MB, and 2\.5 MB are free on that disk'),
+        (errno.EDQUOT, r'the disk quota is used up\. It needs 7\.0 MB, and 2\.5 MB are free on that disk'),
+        (errno.EFBIG, r'it needs 7\.0 MB, and the largest file this process may write \(ulimit -f\) is smaller'),
+    ],
+)
 def test_no_room_says_what_was_needed_and_what_is_free(tmp_path, monkeypatch, number, cause):
     path = tmp_path / 'iter_4.pth'
     write(path, b'earlier')
     monkeypatch.setattr('shutil.disk_usage', lambda folder: type('Usage', (), dict(free=2_500_000)))
-    with pytest.raises(DiskFullError, match=rf'iter_4\.pth could not be written: {cause}\. The partial file is'), \
-            atomic_write(path, size=7_000_000) as file:
+    with (
+        pytest.raises(DiskFullError, match=rf'iter_4\.pth could not be written: {cause}\. The partial file is'),
+        atomic_write(path, size=7_000_000) as file,
+    ):
         file.write(b'a part')
         raise OSError(number, os.strerror(number))
     assert path.read_bytes() == b'earlier' and list(tmp_path.iterdir()) == [path]

@@ -14,8 +14,15 @@ from tests.odinw_folders import make_folders
 from tests.test_tools import TOOLS, load_tool, run
 
 CONFIG = 'configs/glipv2/glipv2_nano_shapes_zero_shot.py'
-OPTIONS = ['--set', 35, '--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.batch_size=1',
-           'model.test_cfg.score_thr=0.0', 'model.test_cfg.nms_pre=50']
+OPTIONS = [
+    '--set',
+    35,
+    '--cfg-options',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.batch_size=1',
+    'model.test_cfg.score_thr=0.0',
+    'model.test_cfg.nms_pre=50',
+]
 HIDDEN = dict(CUDA_VISIBLE_DEVICES='')
 
 
@@ -55,7 +62,9 @@ def test_what_is_there_is_evaluated_once_and_the_rest_is_named(root, checkpoint,
     assert 'over 2 of 35 data sets: not the ODinW-35 figure' in log
     content = json.loads((tmp_path / 'results.json').read_text())
     assert [(row['name'], row['split'], row['images']) for row in content['results']] == [
-        ('dice', 'test', 2), ('Packages', 'test', 2)]
+        ('dice', 'test', 2),
+        ('Packages', 'test', 2),
+    ]
     assert all(0 <= row['ap'] <= row['ap50'] <= 1 for row in content['results'])
     assert len(content['missing']) == 33 and content['is_complete'] is False
     # RoboFlow's dummy category is gone

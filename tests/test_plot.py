@@ -26,9 +26,13 @@ def write_run(folder, stamps):
 
 
 def test_curves_of_a_resumed_run_go_on_where_they_were(tmp_path):
-    run = write_run(tmp_path / 'run', {
-        'first': [dict(step=1, loss=3.0, loss_cls=1.0, lr=0.1), dict(step=2, loss=9.0)],
-        'second': [dict(step=2, loss=2.0), dict(step=3, loss=1.0), {'coco/bbox_mAP': 0.5, 'step': 0}]})
+    run = write_run(
+        tmp_path / 'run',
+        {
+            'first': [dict(step=1, loss=3.0, loss_cls=1.0, lr=0.1), dict(step=2, loss=9.0)],
+            'second': [dict(step=2, loss=2.0), dict(step=3, loss=1.0), {'coco/bbox_mAP': 0.5, 'step': 0}],
+        },
+    )
     other = write_run(tmp_path / 'other', {'only': [dict(step=4, loss=8.0)]})
     figure = plot.plot_curves([run, other])
     first, second = figure.axes[:2]
@@ -42,10 +46,13 @@ def test_curves_of_a_resumed_run_go_on_where_they_were(tmp_path):
 
 
 def test_ablation_bars_are_means_over_seeds_the_best_on_top(tmp_path):
-    rows = [dict(losses=losses, seed=seed, box_ap=ap, zero_shot_ap=ap / 2)
-            for losses, values in (('all', (0.1, 0.3)), ('loc + intra', (0.4, 0.6))) for seed, ap in enumerate(values)]
+    rows = [
+        dict(losses=losses, seed=seed, box_ap=ap, zero_shot_ap=ap / 2)
+        for losses, values in (('all', (0.1, 0.3)), ('loc + intra', (0.4, 0.6)))
+        for seed, ap in enumerate(values)
+    ]
     (tmp_path / 'file.json').write_text(json.dumps(dict(ablation=rows)))
-    axis, = plot.plot_ablation(tmp_path / 'file.json').axes
+    (axis,) = plot.plot_ablation(tmp_path / 'file.json').axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ['all', 'loc + intra']
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.2, 0.5, 0.1, 0.25])
 
@@ -55,7 +62,7 @@ def test_odinw_means_are_over_data_sets_that_all_runs_have(tmp_path):
         (tmp_path / name).mkdir()
         content = dict(results=[dict(name=key, ap=ap) for key, ap in found.items()])
         (tmp_path / name / 'results.json').write_text(json.dumps(content))
-    axis, = plot.plot_odinw([tmp_path / 'a', tmp_path / 'b']).axes
+    (axis,) = plot.plot_odinw([tmp_path / 'a', tmp_path / 'b']).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ['Aquarium', 'Raccoon', 'mean of 1']
     heights = [bar.get_height() for bar in axis.patches]
     assert heights[:3] == pytest.approx([20, 40, 40]) and heights[4:] == pytest.approx([50, 50])

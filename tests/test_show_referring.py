@@ -19,8 +19,18 @@ def test_a_picture_per_phrase_for_one_and_for_several_objects(shapes_dir, tmp_pa
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(CONFIG).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'random.pth')
-    show_referring.main([CONFIG, str(tmp_path / 'random.pth'), '--out', str(tmp_path / 'pictures'), '--count', '2',
-                         '--cfg-options', f'test_dataloader.dataset.data_root={shapes_dir}'])
+    show_referring.main(
+        [
+            CONFIG,
+            str(tmp_path / 'random.pth'),
+            '--out',
+            str(tmp_path / 'pictures'),
+            '--count',
+            '2',
+            '--cfg-options',
+            f'test_dataloader.dataset.data_root={shapes_dir}',
+        ]
+    )
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 2
     said = capsys.readouterr().out
     assert said.count('IoU') == 2 and ', 1 objects' in said
@@ -33,4 +43,4 @@ def test_found_pixels_are_tinted_and_the_expected_outlined():
     scale = show_referring.SIDE // 40
     inside, outside = (picture[show_referring.BAR + place * scale, place * scale] for place in (15, 5))
     assert inside.tolist() == [round(0.45 * value) for value in show_referring.COLOUR] and not outside.any()
-    assert (cv2.cvtColor(picture[show_referring.BAR:], cv2.COLOR_BGR2GRAY) == 255).any()
+    assert (cv2.cvtColor(picture[show_referring.BAR :], cv2.COLOR_BGR2GRAY) == 255).any()

@@ -1,4 +1,5 @@
 """The scripts in tools/: their options, how they lay the command line over a config, and real runs."""
+
 import importlib.util
 import json
 import os
@@ -21,10 +22,15 @@ TIME_OUT = 300
 def run(command, **variables):
     """Run to the end; the test fails with everything the command wrote when it does not succeed."""
     search_path = os.pathsep.join([str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
-    environment = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS='1', PYTHONPATH=search_path,
-                       **variables)
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=TIME_OUT,
-                          env=environment, cwd=REPOSITORY)
+    environment = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS='1', PYTHONPATH=search_path, **variables)
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=TIME_OUT,
+        env=environment,
+        cwd=REPOSITORY,
+    )
     assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     return done.stdout + done.stderr
 
@@ -62,8 +68,9 @@ def tiny_options(shapes_dir):
 
 def test_train_puts_the_command_line_over_the_config():
     train = load_tool('train')
-    args = train.parse_args([str(CONFIG), '--amp', '--auto-scale-lr', '--cfg-options',
-                             'train_cfg.max_epochs=3', 'model.neck.num_outs=4'])
+    args = train.parse_args(
+        [str(CONFIG), '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=3', 'model.neck.num_outs=4']
+    )
     cfg = train.build_config(args)
     assert cfg.work_dir == 'work_dirs/atss_r18_shapes'
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
@@ -111,8 +118,9 @@ def test_test_takes_the_views_of_the_config_for_glipv2():
     cfg = test.build_config(test.parse_args([str(config), 'a.pth', '--tta']))
     assert cfg.model.type == 'GroundedTTAModel' and cfg.model.module.type == 'GLIPv2'
     assert len(cfg.test_dataloader.dataset.pipeline[-1].transforms[0]) == 12
-    plain = test.build_config(test.parse_args([str(CONFIG.parents[1] / 'glipv2/glipv2_nano_shapes_masks.py'), 'a.pth',
-                                               '--tta']))
+    plain = test.build_config(
+        test.parse_args([str(CONFIG.parents[1] / 'glipv2/glipv2_nano_shapes_masks.py'), 'a.pth', '--tta'])
+    )
     assert plain.model.type == 'GroundedTTAModel'
     flips, pack = plain.test_dataloader.dataset.pipeline[-1].transforms
     assert [flip.prob for flip in flips] == [1.0, 0.0] and 'text' in pack[0].meta_keys
@@ -141,8 +149,9 @@ def test_without_a_gpu_gloo_and_cpu_modules_are_chosen(no_gpu):
     cfg = distributed_config(find_unused_parameters=True)
     assert use_cpu_where_no_gpu(cfg)
     assert cfg.env_cfg.dist_cfg == dict(backend='gloo', timeout=60)
-    assert cfg.model_wrapper_cfg == dict(type='MMDistributedDataParallel', broadcast_buffers=False,
-                                         find_unused_parameters=True, device_ids=None)
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=True, device_ids=None
+    )
 
 
 def test_a_wrapper_of_the_config_is_kept(no_gpu):
@@ -185,40 +194,64 @@ def test_slurm_without_a_gpu_says_what_to_use(no_gpu):
 def recorder(folder, name):
     """An executable that writes its arguments and the variables of interest as json."""
     path = folder / name
-    path.write_text(f'#!{sys.executable}\nimport json, os, sys\n'
-                    'if sys.argv[1:2] == ["-"]:\n'
-                    '    exec(sys.stdin.read())\n'
-                    '    sys.exit()\n'
-                    'keep = ("OMP_NUM_THREADS", "PYTHONPATH")\n'
-                    'print(json.dumps(dict(args=sys.argv[1:], env={k: os.environ.get(k) for k in keep})))\n')
+    path.write_text(
+        f'#!{sys.executable}\nimport json, os, sys\n'
+        'if sys.argv[1:2] == ["-"]:\n'
+        '    exec(sys.stdin.read())\n'
+        '    sys.exit()\n'
+        'keep = ("OMP_NUM_THREADS", "PYTHONPATH")\n'
+        'print(json.dumps(dict(args=sys.argv[1:], env={k: os.environ.get(k) for k in keep})))\n'
+    )
     path.chmod(0o755)
     return path
 
 
 def called_with(command, **variables):
     environment = {key: value for key, value in os.environ.items() if key not in ('OMP_NUM_THREADS', 'PORT')}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60,
-                          env=dict(environment, **variables))
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=60, env=dict(environment, **variables)
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_dist_train_starts_torchrun_with_the_variables_of_mmdet(tmp_path):
     python = recorder(tmp_path, 'python')
-    call = called_with(['bash', TOOLS / 'dist_train.sh', 'a.py', '4', '--amp', '--cfg-options', 'a=b c'],
-                       PYTHON=str(python), NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.7', PORT='29501')
+    call = called_with(
+        ['bash', TOOLS / 'dist_train.sh', 'a.py', '4', '--amp', '--cfg-options', 'a=b c'],
+        PYTHON=str(python),
+        NNODES='2',
+        NODE_RANK='1',
+        MASTER_ADDR='10.0.0.7',
+        PORT='29501',
+    )
     assert call['args'] == [
-        '-m', 'torch.distributed.run', '--nnodes=2', '--node_rank=1', '--master_addr=10.0.0.7',
-        '--master_port=29501', '--nproc_per_node=4', str(TOOLS / 'train.py'), 'a.py', '--launcher', 'pytorch',
-        '--amp', '--cfg-options', 'a=b c']
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=2',
+        '--node_rank=1',
+        '--master_addr=10.0.0.7',
+        '--master_port=29501',
+        '--nproc_per_node=4',
+        str(TOOLS / 'train.py'),
+        'a.py',
+        '--launcher',
+        'pytorch',
+        '--amp',
+        '--cfg-options',
+        'a=b c',
+    ]
     assert call['env']['PYTHONPATH'].split(os.pathsep)[0] == str(REPOSITORY)
     assert int(call['env']['OMP_NUM_THREADS']) >= 1
 
 
 def test_dist_test_takes_the_checkpoint_and_keeps_a_thread_count(tmp_path):
     python = recorder(tmp_path, 'python')
-    call = called_with(['bash', TOOLS / 'dist_test.sh', 'a.py', 'b.pth', '2', '--out', 'c.pkl'],
-                       PYTHON=str(python), OMP_NUM_THREADS='7')
+    call = called_with(
+        ['bash', TOOLS / 'dist_test.sh', 'a.py', 'b.pth', '2', '--out', 'c.pkl'],
+        PYTHON=str(python),
+        OMP_NUM_THREADS='7',
+    )
     assert call['args'][-6:] == ['a.py', 'b.pth', '--launcher', 'pytorch', '--out', 'c.pkl']
     assert '--nproc_per_node=2' in call['args']
     assert call['env']['OMP_NUM_THREADS'] == '7'
@@ -238,13 +271,16 @@ def test_a_taken_port_is_avoided_on_one_machine_only(tmp_path):
         assert '--master_port=29500' in called_with(command, PYTHON=python, NNODES='2')['args']
 
 
-@pytest.mark.parametrize(('script', 'arguments', 'message'), [
-    ('dist_train.sh', ['a.py'], 'Usage'),
-    ('dist_train.sh', ['a.py', '--amp'], "Number of processes is '--amp'"),
-    ('dist_test.sh', ['a.py', 'b.pth'], 'Usage'),
-    ('dist_test.sh', ['a.py', 'b.pth', '0'], "Number of processes is '0'"),
-    ('slurm_train.sh', ['part', 'job', 'a.py'], 'Usage'),
-])
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'message'),
+    [
+        ('dist_train.sh', ['a.py'], 'Usage'),
+        ('dist_train.sh', ['a.py', '--amp'], "Number of processes is '--amp'"),
+        ('dist_test.sh', ['a.py', 'b.pth'], 'Usage'),
+        ('dist_test.sh', ['a.py', 'b.pth', '0'], "Number of processes is '0'"),
+        ('slurm_train.sh', ['part', 'job', 'a.py'], 'Usage'),
+    ],
+)
 def test_shell_scripts_refuse_incomplete_calls(script, arguments, message):
     done = subprocess.run(['bash', TOOLS / script, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
@@ -253,20 +289,41 @@ def test_shell_scripts_refuse_incomplete_calls(script, arguments, message):
 
 def test_slurm_train_asks_for_what_it_uses(tmp_path):
     recorder(tmp_path, 'srun')
-    call = called_with(['bash', TOOLS / 'slurm_train.sh', 'part', 'job', 'a.py', 'out', '--resume'],
-                       PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='4', SRUN_ARGS='--quiet --time=10',
-                       PYTHON='python3')
+    call = called_with(
+        ['bash', TOOLS / 'slurm_train.sh', 'part', 'job', 'a.py', 'out', '--resume'],
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+        GPUS='4',
+        SRUN_ARGS='--quiet --time=10',
+        PYTHON='python3',
+    )
     assert call['args'] == [
-        '-p', 'part', '--job-name=job', '--gres=gpu:4', '--ntasks=4', '--ntasks-per-node=4',
-        '--cpus-per-task=5', '--kill-on-bad-exit=1', '--quiet', '--time=10', 'python3', '-u',
-        str(TOOLS / 'train.py'), 'a.py', '--work-dir', 'out', '--launcher', 'slurm', '--resume']
+        '-p',
+        'part',
+        '--job-name=job',
+        '--gres=gpu:4',
+        '--ntasks=4',
+        '--ntasks-per-node=4',
+        '--cpus-per-task=5',
+        '--kill-on-bad-exit=1',
+        '--quiet',
+        '--time=10',
+        'python3',
+        '-u',
+        str(TOOLS / 'train.py'),
+        'a.py',
+        '--work-dir',
+        'out',
+        '--launcher',
+        'slurm',
+        '--resume',
+    ]
 
 
 # ---- real runs
 
 
 #: Every tool, each in a fork of a process that has imported what all of them need: starting anew costs five seconds.
-ASK_FOR_HELP = '''
+ASK_FOR_HELP = """
 import os, runpy, sys
 import glipv2_mmdet
 import glipv2_mmdet.apis, mmdet.apis, mmdet.evaluation
@@ -282,7 +339,7 @@ for tool in sys.argv[1:]:
             os._exit(end.code or 0)
         os._exit(1)
     print(f"=== ended with {os.waitstatus_to_exitcode(os.wait()[1])}", flush=True)
-'''
+"""
 
 
 @pytest.mark.slow
@@ -298,14 +355,26 @@ def test_every_tool_explains_itself():
 @pytest.mark.distributed
 def test_two_processes_train_and_test_on_cpu(tiny_options, tmp_path):
     hidden = dict(CUDA_VISIBLE_DEVICES='')
-    log = run(['bash', TOOLS / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train', *tiny_options],
-              **hidden)
+    log = run(['bash', TOOLS / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train', *tiny_options], **hidden)
     # 24 pictures, 2 processes of batch 4
     assert 'Epoch(train) [1][3/3]' in log
     checkpoint = tmp_path / 'train/epoch_1.pth'
     assert checkpoint.is_file()
-    log = run(['bash', TOOLS / 'dist_test.sh', CONFIG, checkpoint, 2, '--work-dir', tmp_path / 'test',
-               '--out', tmp_path / 'predictions.pkl', *tiny_options], **hidden)
+    log = run(
+        [
+            'bash',
+            TOOLS / 'dist_test.sh',
+            CONFIG,
+            checkpoint,
+            2,
+            '--work-dir',
+            tmp_path / 'test',
+            '--out',
+            tmp_path / 'predictions.pkl',
+            *tiny_options,
+        ],
+        **hidden,
+    )
     assert 'coco/bbox_mAP' in log
     assert (tmp_path / 'predictions.pkl').stat().st_size > 0
     assert 0 <= load_tool('quickstart').read_metrics(tmp_path / 'test')['coco/bbox_mAP'] <= 1

@@ -72,8 +72,10 @@ def test_a_config_of_ones_own_project_inherits_from_the_package(tmp_path, monkey
     monkeypatch.setattr('mmengine.config.config.get_installed_path', lambda package: str(installed))
     offer_configs()  # a second call changes nothing
     config = tmp_path / 'mine.py'
-    config.write_text("_base_ = 'glipv2_mmdet::glipv2/glipv2_nano_shapes_pretrain.py'\n"
-                      'model = dict(bbox_head=dict(init_log_scale=-2.0))\n')
+    config.write_text(
+        "_base_ = 'glipv2_mmdet::glipv2/glipv2_nano_shapes_pretrain.py'\n"
+        'model = dict(bbox_head=dict(init_log_scale=-2.0))\n'
+    )
     cfg = Config.fromfile(config)
     assert cfg.model['_scope_'] == 'glipv2_mmdet'
     model = MODELS.build(cfg.model)
@@ -85,11 +87,32 @@ def test_a_config_of_ones_own_project_inherits_from_the_package(tmp_path, monkey
 @pytest.mark.slow
 def test_a_built_package_carries_what_mim_needs(tmp_path):
     # build_py writes below --build-lib only; egg-info goes beside it
-    subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path, 'build_py', '--build-lib',
-                    tmp_path / 'lib'], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [
+            sys.executable,
+            'setup.py',
+            '-q',
+            'egg_info',
+            '--egg-base',
+            tmp_path,
+            'build_py',
+            '--build-lib',
+            tmp_path / 'lib',
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     mim = tmp_path / 'lib/glipv2_mmdet/.mim'
-    for name in ('model-index.yml', 'tools/train.py', 'tools/test.py', 'configs/glipv2/metafile.yml',
-                 'configs/glipv2/glipv2_t_coco.py', 'configs/_base_/runtime.py'):
+    for name in (
+        'model-index.yml',
+        'tools/train.py',
+        'tools/test.py',
+        'configs/glipv2/metafile.yml',
+        'configs/glipv2/glipv2_t_coco.py',
+        'configs/_base_/runtime.py',
+    ):
         assert (mim / name).is_file() and not (mim / name).is_symlink(), name
     text = '\n'.join(path.read_text() for path in (mim / 'tools').glob('*.py'))
     assert str(ROOT) not in text

@@ -3,6 +3,7 @@
 The pipeline of the config runs; boxes and masks have the colour of their phrase, the prompt stands below with its
 phrases in the same colours, and so do captions, and questions with their answers.
 """
+
 from __future__ import annotations
 
 import argparse

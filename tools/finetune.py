@@ -7,6 +7,7 @@
 Class names come from the data. Each run writes its prompt or weights, a config to use them with, pictures, its log and
 result.json below --work-dir; several runs share one process. docs/finetuning.md explains all of it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -38,11 +39,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--data', required=True, help='folder of the data')
     parser.add_argument('--config', required=True, help='config of the base model; Python code, which is run')
     parser.add_argument('--base', required=True, help='checkpoint of the base model')
-    parser.add_argument('--mode', '--modes', dest='modes', nargs='+', choices=MODES, default=['prompt'],
-                        help='what learns: the prompt embedding, the grounding head, everything (default: prompt)')
+    parser.add_argument(
+        '--mode',
+        '--modes',
+        dest='modes',
+        nargs='+',
+        choices=MODES,
+        default=['prompt'],
+        help='what learns: the prompt embedding, the grounding head, everything (default: prompt)',
+    )
     parser.add_argument('--shots', nargs='+', type=shots, default=[None], help='images per class, or all (default)')
-    parser.add_argument('--seed', '--seeds', dest='seeds', nargs='+', type=int, default=[3],
-                        help='of subset and run (default: 3; GLIP reports the mean of 3 30 300)')
+    parser.add_argument(
+        '--seed',
+        '--seeds',
+        dest='seeds',
+        nargs='+',
+        type=int,
+        default=[3],
+        help='of subset and run (default: 3; GLIP reports the mean of 3 30 300)',
+    )
     parser.add_argument('--prompts', help='json with words for classes: {"class": "phrase"}')
     parser.add_argument('--work-dir', help='default: work_dirs/finetune/<name of the data folder>')
     parser.add_argument('--steps', type=int, help='training steps (default: 60, or 200 with all images)')
@@ -64,13 +79,29 @@ def main(argv: list[str] | None = None) -> int:
         data = prepare_own_data(args.data, work_dir / 'data')
         overrides = read_overrides(args.prompts, data.classes) if args.prompts else {}
         # all settings are checked before the first run starts
-        runs = [FinetuneSettings(
-            config=args.config, base=args.base, work_dir=str(work_dir), mode=mode, shots=number, seed=seed,
-            overrides=overrides, steps=args.steps, lr=args.lr, batch_size=args.batch_size,
-            evaluations=args.evaluations, workers=args.workers, num_pictures=args.pictures)
-            for mode, number, seed in itertools.product(args.modes, args.shots, args.seeds)]
-        print(f'{len(data.classes)} classes ({", ".join(data.classes[:5])}{", ..." if len(data.classes) > 5 else ""}), '
-              f'figures on the {split_that_counts(data)} split', flush=True)
+        runs = [
+            FinetuneSettings(
+                config=args.config,
+                base=args.base,
+                work_dir=str(work_dir),
+                mode=mode,
+                shots=number,
+                seed=seed,
+                overrides=overrides,
+                steps=args.steps,
+                lr=args.lr,
+                batch_size=args.batch_size,
+                evaluations=args.evaluations,
+                workers=args.workers,
+                num_pictures=args.pictures,
+            )
+            for mode, number, seed in itertools.product(args.modes, args.shots, args.seeds)
+        ]
+        print(
+            f'{len(data.classes)} classes ({", ".join(data.classes[:5])}{", ..." if len(data.classes) > 5 else ""}), '
+            f'figures on the {split_that_counts(data)} split',
+            flush=True,
+        )
         # pycocotools and mmengine print a page per evaluation
         with open(work_dir / 'libraries.log', 'a') as log, redirect_stdout(log):
             before = evaluate_base(runs[0], data)
@@ -79,14 +110,18 @@ def main(argv: list[str] | None = None) -> int:
         for settings in runs:
             with open(work_dir / 'libraries.log', 'a') as log, redirect_stdout(log):
                 results.append(finetune(settings, data, before, args.resume))
-            print(f'{settings.run_dir}: AP {results[-1].ap:.3f}, AP50 {results[-1].ap50:.3f} after '
-                  f'{results[-1].steps} steps, {results[-1].seconds:.0f} s; {results[-1].file}', flush=True)
+            print(
+                f'{settings.run_dir}: AP {results[-1].ap:.3f}, AP50 {results[-1].ap50:.3f} after '
+                f'{results[-1].steps} steps, {results[-1].seconds:.0f} s; {results[-1].file}',
+                flush=True,
+            )
     except (CheckpointError, FileExistsError, FileNotFoundError, OwnDataError, PromptError, ValueError) as error:
         sys.stderr.write(f'finetune: {error}\n')
         return 2
     print(result_table(results))
-    (work_dir / 'results.json').write_text(json.dumps([
-        json.loads((settings.run_dir / 'result.json').read_text()) for settings in runs], indent=1) + '\n')
+    (work_dir / 'results.json').write_text(
+        json.dumps([json.loads((settings.run_dir / 'result.json').read_text()) for settings in runs], indent=1) + '\n'
+    )
     return 0
 
 

@@ -16,15 +16,11 @@ from glipv2_mmdet.datasets.shapes import make_shapes
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='data/shapes', help='folder of the data set (default: %(default)s)')
     parser.add_argument('--train', type=int, default=3000, help='scenes to train on (default: %(default)s)')
     parser.add_argument('--val', type=int, default=200, help='scenes with seen pairs (default: %(default)s)')
-    parser.add_argument(
-        '--zero-shot', type=int, default=200, help='scenes with held-out pairs (default: %(default)s)'
-    )
+    parser.add_argument('--zero-shot', type=int, default=200, help='scenes with held-out pairs (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='same seed, same bytes (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=1, help='processes that draw (default: %(default)s)')
     return parser.parse_args(arguments)

@@ -6,6 +6,7 @@
 Protocol of the paper: test split (PascalVOC: valid), GLIP's prompts, box AP, plain mean. Data sets that are not there
 are skipped and named; finished ones are kept when the command is repeated. The config gives model and test pipeline.
 """
+
 import argparse
 import gc
 import json
@@ -34,10 +35,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--root', type=Path, default=Path('data/odinw'), help='folder of the data sets')
     parser.add_argument('--set', type=int, choices=(13, 35), default=13, help='13 or 35 data sets (default: 13)')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/odinw'),
-                        help='folder for results.{json,csv,md} and a log per data set')
-    parser.add_argument('--split', choices=('train', 'valid', 'test'),
-                        help='evaluate this split everywhere instead of the reported one')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/odinw'),
+        help='folder for results.{json,csv,md} and a log per data set',
+    )
+    parser.add_argument(
+        '--split', choices=('train', 'valid', 'test'), help='evaluate this split everywhere instead of the reported one'
+    )
     parser.add_argument('--without-prompts', action='store_true', help='class names alone, as mmdet evaluates the 13')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to replace in the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -82,9 +88,15 @@ def identity(args: argparse.Namespace) -> dict[str, object]:
     checkpoint = Path(args.checkpoint)
     state = checkpoint.stat()
     return dict(
-        data_sets=args.set, config=str(args.config), checkpoint=str(checkpoint), checkpoint_bytes=state.st_size,
-        checkpoint_time_ns=state.st_mtime_ns, split=args.split or 'as reported', prompts=not args.without_prompts,
-        cfg_options=json.loads(json.dumps(args.cfg_options or {}, default=str)))
+        data_sets=args.set,
+        config=str(args.config),
+        checkpoint=str(checkpoint),
+        checkpoint_bytes=state.st_size,
+        checkpoint_time_ns=state.st_mtime_ns,
+        split=args.split or 'as reported',
+        prompts=not args.without_prompts,
+        cfg_options=json.loads(json.dumps(args.cfg_options or {}, default=str)),
+    )
 
 
 def report(run: dict, wanted: tuple[ODinWSet, ...], results: dict[str, ODinWResult]) -> ODinWReport:

@@ -4,6 +4,7 @@ curves: losses over steps of one or more runs (a work directory, or a scalars.js
 ablation: the rows of benchmarks/results/pretraining.json, mean and every seed.
 odinw: AP per data set of one or more output folders of tools/odinw.py.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -54,7 +55,7 @@ def plot_curves(runs: Sequence[Path], keys: Sequence[str] | None = None) -> Figu
             axis.plot(steps, values, color=colour, label=name, marker=marker, lw=1.4)
         axis.set_title(key, fontsize=10)
         _plain(axis)
-    for axis in axes.flat[len(wanted):]:
+    for axis in axes.flat[len(wanted) :]:
         axis.axis('off')
     for axis in axes[-1]:
         axis.set_xlabel('step', fontsize=9)
@@ -105,8 +106,14 @@ def plot_odinw(folders: Sequence[Path]) -> Figure:
         for place, height in zip(places, heights, strict=True):
             if not math.isnan(height):
                 axis.text(place, height, f'{height:.0f}', ha='center', va='bottom', fontsize=7)
-    axis.set_xticks(range(len(names) + 1), [*names, f'mean of {len(common)}'], rotation=40, ha='right',
-                    rotation_mode='anchor', fontsize=9)
+    axis.set_xticks(
+        range(len(names) + 1),
+        [*names, f'mean of {len(common)}'],
+        rotation=40,
+        ha='right',
+        rotation_mode='anchor',
+        fontsize=9,
+    )
     axis.axvline(len(names) - 0.5, color='#aaaaaa', lw=0.8)
     axis.set_ylabel('box AP', fontsize=9)
     if len(results) > 1:
@@ -125,8 +132,9 @@ def read_scalars(run: Path) -> list[dict[str, Any]]:
             if entry.get('step'):
                 entries[entry['step']] = {**entries.get(entry['step'], {}), **entry}
     if not entries:
-        raise PlotError(f'"{run}" holds no training log. Expected a work directory with */vis_data/scalars.json, or '
-                        'such a file.')
+        raise PlotError(
+            f'"{run}" holds no training log. Expected a work directory with */vis_data/scalars.json, or such a file.'
+        )
     return [entries[step] for step in sorted(entries)]
 
 

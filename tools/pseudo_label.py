@@ -6,6 +6,7 @@
 Shards: .jsonl with {"filename", "caption"} per line, or WebDataset .tar. Each output is written whole; run the same
 command again after a crash, and finished shards are left alone. Any number of processes and machines.
 """
+
 import argparse
 import os
 import sys
@@ -59,11 +60,21 @@ def main(argv=None):
     pipeline = [step for step in config.test_dataloader.dataset.pipeline if step['type'] not in LOADERS]
     # torchrun's variables; shards need no messages between processes, so no process group is made
     rank, world_size = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    counts = label_shards(build_model(config, args.checkpoint, device), pipeline, args.shards, args.out,
-                          args.image_root, settings, rank, world_size)
-    print(f'rank {rank}: {counts["shards"]} shards labelled, {counts["skipped_shards"]} were there already; '
-          f'{counts["labelled"]} of {counts["pairs"]} pairs have boxes ({counts["boxes"]}), {counts["no_phrase"]} no '
-          f'noun phrase, {counts["unreadable"]} no readable image')
+    counts = label_shards(
+        build_model(config, args.checkpoint, device),
+        pipeline,
+        args.shards,
+        args.out,
+        args.image_root,
+        settings,
+        rank,
+        world_size,
+    )
+    print(
+        f'rank {rank}: {counts["shards"]} shards labelled, {counts["skipped_shards"]} were there already; '
+        f'{counts["labelled"]} of {counts["pairs"]} pairs have boxes ({counts["boxes"]}), {counts["no_phrase"]} no '
+        f'noun phrase, {counts["unreadable"]} no readable image'
+    )
     return 0
 
 

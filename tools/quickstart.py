@@ -3,6 +3,7 @@
 Renders the shapes data, trains in two processes, evaluates on scenes with seen pairs and on held-out pairs,
 looks for held-out pairs by their names, and writes everything below work_dirs/quickstart.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,16 +25,25 @@ ZERO_SHOT_CONFIG = 'configs/glipv2/glipv2_nano_shapes_zero_shot.py'
 NUM_PROCESSES = 2
 NUM_PICTURES = 6
 SCORE_SHOWN = 0.3
-ENLARGED = 3     # scenes are small; labels painted at their own size would cover the shapes
+ENLARGED = 3  # scenes are small; labels painted at their own size would cover the shapes
 BOX_COLOURS = [(255, 0, 255), (0, 255, 255), (255, 140, 0), (140, 255, 60), (255, 90, 90), (120, 160, 255)]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--started', type=float, default=time.time(),
-                        help='when the whole call began, in seconds since 1970 (make passes it)')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='settings to replace in the training config, for example train_cfg.max_iters=20')
+    parser.add_argument(
+        '--started',
+        type=float,
+        default=time.time(),
+        help='when the whole call began, in seconds since 1970 (make passes it)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings to replace in the training config, for example train_cfg.max_iters=20',
+    )
     return parser.parse_args(argv)
 
 
@@ -46,14 +56,12 @@ def main() -> None:
 
     run_step('data', [python, 'tools/make_shapes.py', '--out', DATA, '--workers', NUM_PROCESSES])
     train_started = time.time()
-    run_step('train', ['bash', 'tools/dist_train.sh', TRAIN_CONFIG, NUM_PROCESSES, '--work-dir', OUTPUT,
-                       *options])
+    run_step('train', ['bash', 'tools/dist_train.sh', TRAIN_CONFIG, NUM_PROCESSES, '--work-dir', OUTPUT, *options])
     train_minutes = (time.time() - train_started) / 60
     checkpoint = Path((OUTPUT / 'last_checkpoint').read_text().strip())
     scores = {}
     for name, config in (('val', TRAIN_CONFIG), ('zero_shot', ZERO_SHOT_CONFIG)):
-        run_step(name, ['bash', 'tools/dist_test.sh', config, checkpoint, NUM_PROCESSES, '--work-dir',
-                        OUTPUT / name])
+        run_step(name, ['bash', 'tools/dist_test.sh', config, checkpoint, NUM_PROCESSES, '--work-dir', OUTPUT / name])
         scores[name] = read_scores(OUTPUT / name)
 
     say('pictures', 'looking for held-out pairs by their names')
@@ -100,17 +108,20 @@ def run_step(name: str, command: list[str | Path | int]) -> None:
     environment = dict(os.environ, PYTHON=sys.executable, PYTHONUNBUFFERED='1')
     started = time.time()
     with log_file.open('w', encoding='utf-8') as log:
-        process = subprocess.Popen(words, env=environment, text=True, errors='replace',
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, env=environment, text=True, errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         for line in process.stdout:
             log.write(line)
             sys.stdout.write(line)
             sys.stdout.flush()
         code = process.wait()
     if code:
-        sys.exit(f"\nquickstart: step '{name}' failed (exit code {code}).\n"
-                 f'  command: {" ".join(words)}\n'
-                 f'  log:     {log_file}')
+        sys.exit(
+            f"\nquickstart: step '{name}' failed (exit code {code}).\n"
+            f'  command: {" ".join(words)}\n'
+            f'  log:     {log_file}'
+        )
     say(name, f'done in {time.time() - started:.0f} s')
 
 
@@ -124,7 +135,7 @@ def read_scores(work_dir: Path) -> tuple[float, float]:
 
 def read_metrics(work_dir: Path) -> dict[str, float]:
     """What an evaluation wrote into ``work_dir``."""
-    metrics_file, = work_dir.glob('*/*.json')
+    (metrics_file,) = work_dir.glob('*/*.json')
     return json.loads(metrics_file.read_text())
 
 
@@ -166,11 +177,16 @@ def draw_pictures(checkpoint: Path) -> list[Path]:
         image = mmcv.imread(str(image_file), channel_order='rgb')
         height, width = image.shape[:2]
         result.pred_instances.bboxes *= ENLARGED
-        visualizer.dataset_meta = dict(classes=tuple(names), palette=BOX_COLOURS[:len(names)])
+        visualizer.dataset_meta = dict(classes=tuple(names), palette=BOX_COLOURS[: len(names)])
         picture = OUTPUT / 'pictures' / f'{image_file.stem}.png'
         visualizer.add_datasample(
-            image_file.stem, mmcv.imresize(image, (width * ENLARGED, height * ENLARGED)), result, draw_gt=False,
-            pred_score_thr=SCORE_SHOWN, out_file=str(picture))
+            image_file.stem,
+            mmcv.imresize(image, (width * ENLARGED, height * ENLARGED)),
+            result,
+            draw_gt=False,
+            pred_score_thr=SCORE_SHOWN,
+            out_file=str(picture),
+        )
         print(f"[pictures] {picture}: '{prompt}', {num_found} boxes", flush=True)
         pictures.append(picture)
     return pictures
@@ -192,14 +208,16 @@ def machine() -> dict[str, str | int]:
 def report(summary: dict) -> None:
     minutes, train_minutes = summary['minutes'], summary['train_minutes']
     say('quickstart', f'finished after {minutes:.1f} minutes (training {train_minutes:.1f})')
-    print(f'  box AP on {summary["images_val"]} new scenes:            '
-          f'{summary["box_ap"]:.3f}   (AP50 {summary["box_ap50"]:.3f})\n'
-          f'  zero-shot AP on {summary["images_zero_shot"]} scenes, unseen pairs: '
-          f'{summary["zero_shot_ap"]:.3f}   (AP50 {summary["zero_shot_ap50"]:.3f})\n'
-          f'  checkpoint: {summary["checkpoint"]}\n'
-          f'  pictures:   {OUTPUT / "pictures"}\n'
-          f'  logs:       {OUTPUT / "logs"}\n'
-          f'  figures:    {OUTPUT / "summary.json"}')
+    print(
+        f'  box AP on {summary["images_val"]} new scenes:            '
+        f'{summary["box_ap"]:.3f}   (AP50 {summary["box_ap50"]:.3f})\n'
+        f'  zero-shot AP on {summary["images_zero_shot"]} scenes, unseen pairs: '
+        f'{summary["zero_shot_ap"]:.3f}   (AP50 {summary["zero_shot_ap50"]:.3f})\n'
+        f'  checkpoint: {summary["checkpoint"]}\n'
+        f'  pictures:   {OUTPUT / "pictures"}\n'
+        f'  logs:       {OUTPUT / "logs"}\n'
+        f'  figures:    {OUTPUT / "summary.json"}'
+    )
 
 
 if __name__ == '__main__':

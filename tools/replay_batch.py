@@ -3,6 +3,7 @@
 FILE is the one that the message of the run names, work_dirs/<name>/non_finite/iter_N_rank_R.pth; the data set is not
 needed. Prints the batch, every loss, and the first module whose output, or gradient, is not finite.
 """
+
 import argparse
 import sys
 
@@ -23,8 +24,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('file', help='iter_N_rank_R.pth')
     parser.add_argument('--config', help='config of the run; by default the settings of the model in the file')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
-    parser.add_argument('--detect-anomaly', action='store_true',
-                        help="torch's search in the backward pass: an error that names the operation")
+    parser.add_argument(
+        '--detect-anomaly',
+        action='store_true',
+        help="torch's search in the backward pass: an error that names the operation",
+    )
     return parser.parse_args(argv)
 
 
@@ -43,8 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def describe(step: StoppedStep, images: str, result: Replay) -> list[str]:
-    lines = [f'Step {result.iteration + 1}, rank {step.rank} of {step.world_size}, gradient norm {step.gradient_norm}',
-             f'batch: {images}', *_weights(result)]
+    lines = [
+        f'Step {result.iteration + 1}, rank {step.rank} of {step.world_size}, gradient norm {step.gradient_norm}',
+        f'batch: {images}',
+        *_weights(result),
+    ]
     if result.bad_inputs:
         lines.append(f'images that are not finite after preprocessing: {", ".join(map(str, result.bad_inputs))}')
     for name, value in result.losses.items():
@@ -54,11 +61,15 @@ def describe(step: StoppedStep, images: str, result: Replay) -> list[str]:
     if result.first_output is None and result.first_gradient:
         lines.append(f'first module, from the losses backwards, whose gradient is not finite: {result.first_gradient}')
     if result.bad_gradients:
-        lines.append(f'parameters whose gradient is not finite: {len(result.bad_gradients)}, '
-                     f'for example {result.bad_gradients[0]}')
+        lines.append(
+            f'parameters whose gradient is not finite: {len(result.bad_gradients)}, '
+            f'for example {result.bad_gradients[0]}'
+        )
     if result.all_finite:
-        lines.append('All numbers are finite this time. Try --device cuda where the run was on a GPU, and the '
-                     'libraries of the run.')
+        lines.append(
+            'All numbers are finite this time. Try --device cuda where the run was on a GPU, and the '
+            'libraries of the run.'
+        )
     return lines
 
 
@@ -66,8 +77,10 @@ def _weights(result: Replay) -> list[str]:
     if not result.bad_weights:
         name, largest = result.largest_weight
         return [f'weights: all finite, the largest is {largest:.3g} in {name}']
-    return [f'weights: {len(result.bad_weights)} are not finite, for example {result.bad_weights[0]}: an earlier step, '
-            'or the checkpoint that the run started from, is at fault']
+    return [
+        f'weights: {len(result.bad_weights)} are not finite, for example {result.bad_weights[0]}: an earlier step, '
+        'or the checkpoint that the run started from, is at fault'
+    ]
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 PROMPT is 'cat . remote', or a sentence with --sentence. One tinted copy of the image per word, all on one scale.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -34,10 +35,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    model = init_detector(args.config, args.checkpoint, palette='random', device=args.device,
-                          cfg_options=args.cfg_options)
-    heatmaps = word_heatmaps(model, args.image, args.prompt, custom_entities=not args.sentence,
-                             whole_phrases=args.phrases)
+    model = init_detector(
+        args.config, args.checkpoint, palette='random', device=args.device, cfg_options=args.cfg_options
+    )
+    heatmaps = word_heatmaps(
+        model, args.image, args.prompt, custom_entities=not args.sentence, whole_phrases=args.phrases
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw_word_heatmaps(heatmaps, args.columns)).save(args.out)
     for name, values in zip(heatmaps.names, heatmaps.values, strict=True):

@@ -3,6 +3,7 @@
 One picture per phrase, half of them for one object and half for several: the union of the masks above --score-thr in
 colour, the outline of what the phrase means in white, the phrase and the IoU on top.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,8 +23,8 @@ from mmengine.dataset import pseudo_collate
 from glipv2_mmdet.evaluation import PhraseCutMetric
 
 COLOUR = (255, 0, 255)
-SIDE = 480      # shorter side of the painted picture, without the text
-BAR = 30        # height of the text above it
+SIDE = 480  # shorter side of the painted picture, without the text
+BAR = 30  # height of the text above it
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,8 +62,10 @@ def choose(data: object, count: int) -> list[int]:
     """Indices of phrases from all over the data: the first half for one object, the second for several."""
     numbers = np.array([len(data.get_data_info(index)['instances']) for index in range(len(data))])
     chosen = []
-    for indices, wanted in ((np.flatnonzero(numbers == 1), count - count // 2),
-                            (np.flatnonzero(numbers > 1), count // 2)):
+    for indices, wanted in (
+        (np.flatnonzero(numbers == 1), count - count // 2),
+        (np.flatnonzero(numbers > 1), count // 2),
+    ):
         places = np.linspace(0, len(indices) - 1, min(wanted, len(indices)))
         chosen += indices[places.astype(int)].tolist()
     return chosen
@@ -73,8 +76,9 @@ def paint(image: np.ndarray, expected: np.ndarray, predicted: np.ndarray, text: 
     scale = max(1, round(SIDE / min(image.shape[:2])))
     size = image.shape[1] * scale, image.shape[0] * scale
     image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    expected, predicted = (cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-                           for mask in (expected, predicted))
+    expected, predicted = (
+        cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in (expected, predicted)
+    )
     tinted = image.copy()
     tinted[predicted > 0] = COLOUR
     image = cv2.addWeighted(tinted, 0.45, image, 0.55, 0)

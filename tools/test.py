@@ -2,6 +2,7 @@
 
 Takes the options of MMDetection's own script. Several processes or machines: tools/dist_test.sh.
 """
+
 import argparse
 import os
 from copy import deepcopy
@@ -31,11 +32,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='write painted images to this folder of the log folder')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between images with --show')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--tta', action='store_true',
-                        help='join views of each picture: those of tta_pipeline, or else itself and its mirror image')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='join views of each picture: those of tta_pipeline, or else itself and its mirror image',
+    )
     # torch's older launcher passes this; mmengine reads the environment variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
@@ -78,8 +86,18 @@ def _add_mirrored_image(cfg: Config) -> None:
     if 'tta_pipeline' not in cfg:
         *steps, pack = deepcopy(data.pipeline)
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
-        pack.meta_keys = tuple({*pack.get('meta_keys', ()), 'img_id', 'img_path', 'ori_shape', 'img_shape',
-                                'scale_factor', 'flip', 'flip_direction'})
+        pack.meta_keys = tuple(
+            {
+                *pack.get('meta_keys', ()),
+                'img_id',
+                'img_path',
+                'ori_shape',
+                'img_shape',
+                'scale_factor',
+                'flip',
+                'flip_direction',
+            }
+        )
         cfg.tta_pipeline = [*steps, dict(type='TestTimeAug', transforms=[flips, [pack]])]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     data.pipeline = cfg.tta_pipeline

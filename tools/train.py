@@ -3,6 +3,7 @@
 Takes the options of MMDetection's own script. Several processes or machines: tools/dist_train.sh and
 tools/slurm_train.sh.
 """
+
 import argparse
 import os
 from pathlib import Path
@@ -31,12 +32,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file; Python code, which is run')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<config name>')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate from the base batch size of the config to the real one')
-    parser.add_argument('--resume', nargs='?', const='auto',
-                        help='continue from this checkpoint; without a value, from the last of the folder')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate from the base batch size of the config to the real one',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='continue from this checkpoint; without a value, from the last of the folder',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to replace in the config: key=value, key="[a,b]", key="[(a,b),(c,d)]"',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch's older launcher passes this; mmengine reads the environment variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -61,9 +73,11 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError(f'--auto-scale-lr was given, but {args.config} does not say for which '
-                             'batch size its learning rate is. Add auto_scale_lr = dict(base_batch_size=...) '
-                             'to it.')
+            raise ValueError(
+                f'--auto-scale-lr was given, but {args.config} does not say for which '
+                'batch size its learning rate is. Add auto_scale_lr = dict(base_batch_size=...) '
+                'to it.'
+            )
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True

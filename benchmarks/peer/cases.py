@@ -1,4 +1,5 @@
 """What is raced: the same images, prompts and boxes for both sides. Nothing in here knows either model."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ class Case:
         prompt: ``'words'`` (eight of them), ``'coco'`` (80 classes) or ``'lvis'`` (1203 classes, 40 at a time).
         batch_size: images of a training step; 0 for inference on one image.
     """
+
     name: str
     height: int
     width: int
@@ -53,8 +55,9 @@ class Case:
         images = torch.zeros(self.batch_size or 1, 3, *self._padded_shape)
         # coarse noise: at least as smooth as photographs, so that deformed sampling meets something like edges
         coarse = torch.randn(self.batch_size or 1, 3, self.height // 16 + 1, self.width // 16 + 1, generator=generator)
-        images[..., :self.height, :self.width] = torch.nn.functional.interpolate(
-            coarse, size=(self.height, self.width), mode='bilinear')
+        images[..., : self.height, : self.width] = torch.nn.functional.interpolate(
+            coarse, size=(self.height, self.width), mode='bilinear'
+        )
         return images
 
     def samples(self) -> list[DetDataSample]:
@@ -63,14 +66,21 @@ class Case:
         text = self._text()
         samples = []
         for _ in range(self.batch_size or 1):
-            sample = DetDataSample(metainfo=dict(
-                img_shape=(self.height, self.width), ori_shape=(self.height, self.width), scale_factor=(1.0, 1.0),
-                pad_shape=self._padded_shape, batch_input_shape=self._padded_shape, **text))
+            sample = DetDataSample(
+                metainfo=dict(
+                    img_shape=(self.height, self.width),
+                    ori_shape=(self.height, self.width),
+                    scale_factor=(1.0, 1.0),
+                    pad_shape=self._padded_shape,
+                    batch_input_shape=self._padded_shape,
+                    **text,
+                )
+            )
             if self.training:
                 extent = torch.tensor([self.width, self.height])
                 sides = extent * (0.1 + 0.4 * torch.rand(NUM_BOXES, 2, generator=generator))
                 corners = (extent - sides) * torch.rand(NUM_BOXES, 2, generator=generator)
-                labels = torch.randint(len(text['text']), (NUM_BOXES, ), generator=generator)
+                labels = torch.randint(len(text['text']), (NUM_BOXES,), generator=generator)
                 sample.gt_instances = InstanceData(bboxes=torch.cat((corners, corners + sides), dim=1), labels=labels)
             samples.append(sample)
         return samples
@@ -86,14 +96,17 @@ class Case:
         return dict(text=tuple(dataset.METAINFO['classes']), custom_entities=True)
 
 
-CASES = {case.name: case for case in (
-    Case('infer-480x640-words', 480, 640, 'words'),
-    Case('infer-800x1333-words', 800, 1333, 'words'),
-    Case('infer-480x640-coco', 480, 640, 'coco'),
-    Case('infer-800x1333-coco', 800, 1333, 'coco'),
-    Case('infer-480x640-lvis', 480, 640, 'lvis'),
-    Case('train-480x640-words-b1', 480, 640, 'words', batch_size=1),
-    Case('train-480x640-coco-b1', 480, 640, 'coco', batch_size=1),
-    Case('train-480x640-words-b2', 480, 640, 'words', batch_size=2),
-    Case('train-480x640-coco-b2', 480, 640, 'coco', batch_size=2),
-)}
+CASES = {
+    case.name: case
+    for case in (
+        Case('infer-480x640-words', 480, 640, 'words'),
+        Case('infer-800x1333-words', 800, 1333, 'words'),
+        Case('infer-480x640-coco', 480, 640, 'coco'),
+        Case('infer-800x1333-coco', 800, 1333, 'coco'),
+        Case('infer-480x640-lvis', 480, 640, 'lvis'),
+        Case('train-480x640-words-b1', 480, 640, 'words', batch_size=1),
+        Case('train-480x640-coco-b1', 480, 640, 'coco', batch_size=1),
+        Case('train-480x640-words-b2', 480, 640, 'words', batch_size=2),
+        Case('train-480x640-coco-b2', 480, 640, 'coco', batch_size=2),
+    )
+}

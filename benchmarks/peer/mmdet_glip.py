@@ -1,4 +1,5 @@
 """The peer: mmdet 3.3's GLIP-T as its own config describes it, built without a download."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -47,14 +48,23 @@ def load(model: nn.Module, weights: dict[str, Tensor]) -> None:
 def seeded_weights(model: nn.Module) -> dict[str, Tensor]:
     """Random weights that let every part matter: many boxes pass the threshold, fusion changes what is found."""
     torch.manual_seed(0)
-    return {name: _seeded(name, tensor) if tensor.is_floating_point() else tensor.clone()
-            for name, tensor in model.state_dict().items()}
+    return {
+        name: _seeded(name, tensor) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def _seeded(name: str, like: Tensor) -> Tensor:
     noise, last = torch.randn(like.shape), name.rpartition('.')[2]
-    special = {'bias0': (-2, 0.1), 'log_scale': (0, 0.1), 'bias_lang': (0, 0.2), 'scale': (1, 0.1),
-               'gamma_v': (0.3, 0.05), 'gamma_l': (0.3, 0.05), 'relative_position_bias_table': (0, 0.2)}
+    special = {
+        'bias0': (-2, 0.1),
+        'log_scale': (0, 0.1),
+        'bias_lang': (0, 0.2),
+        'scale': (1, 0.1),
+        'gamma_v': (0.3, 0.05),
+        'gamma_l': (0.3, 0.05),
+        'relative_position_bias_table': (0, 0.2),
+    }
     if last in special:
         mean, std = special[last]
     elif like.dim() < 2:
@@ -68,6 +78,7 @@ def _seeded(name: str, like: Tensor) -> Tensor:
 
 def _build_bert_from_numbers() -> None:
     """``from_pretrained`` of what mmdet asks for gives BERT-base by its numbers, and the vocabulary of this package."""
+
     def config(*_: object, **__: object) -> transformers.BertConfig:
         return transformers.BertConfig()
 

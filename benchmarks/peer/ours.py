@@ -1,4 +1,5 @@
 """Our side: GLIPv2-T without masks and extra losses, which is GLIP-T, with the peer's weights converted."""
+
 from __future__ import annotations
 
 from pathlib import Path

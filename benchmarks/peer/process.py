@@ -1,4 +1,5 @@
 """A side of the race as seen from outside: its process, its requests, and whether two answers are equal."""
+
 from __future__ import annotations
 
 import json
@@ -32,23 +33,36 @@ class Side:
         SideError: the process could not be started, or ended early; what it said is above.
     """
 
-    def __init__(self, name: str, python: Path, weights: Path, threads: int,
-                 checkpointing: bool = False) -> None:
+    def __init__(self, name: str, python: Path, weights: Path, threads: int, checkpointing: bool = False) -> None:
         self.name = name
         # what stands in the environment of the caller belongs to one of the two sides at most
-        environment = {key: value for key, value in os.environ.items()
-                       if key not in ('PYTHONPATH', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS')}
-        command = [str(python), '-W', 'ignore', str(ROOT / 'benchmarks/peer/worker.py'), name, str(weights),
-                   '--threads', str(threads), *(['--checkpointing'] if checkpointing else [])]
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ('PYTHONPATH', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS')
+        }
+        command = [
+            str(python),
+            '-W',
+            'ignore',
+            str(ROOT / 'benchmarks/peer/worker.py'),
+            name,
+            str(weights),
+            '--threads',
+            str(threads),
+            *(['--checkpointing'] if checkpointing else []),
+        ]
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.baseline_mb: float = self._answer()['baseline_mb']
 
     def __enter__(self) -> Side:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.stdin.close()
         self._process.wait()
 
@@ -61,7 +75,8 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             raise SideError(
-                f'The process of {self.name} ended with exit code {self._process.wait()}; its error is above.')
+                f'The process of {self.name} ended with exit code {self._process.wait()}; its error is above.'
+            )
         return json.loads(line)
 
 
@@ -74,6 +89,7 @@ class Agreement:
         unmatched: detections that the other side has nothing like, except where a prompt's list of the best was cut
             between two of equal score.
     """
+
     max_rel_diff: float
     unmatched: int = 0
 
@@ -100,8 +116,9 @@ def compare_results(ours: Path, peer: Path, prompt_size: int = -1) -> Agreement:
         unmatched += int(alone.sum())
     if not len(rows):
         return Agreement(0.0, unmatched)
-    return Agreement(max(relative(ours_values[name][rows], peer_values[name][columns]) for name in ('boxes', 'scores')),
-                     unmatched)
+    return Agreement(
+        max(relative(ours_values[name][rows], peer_values[name][columns]) for name in ('boxes', 'scores')), unmatched
+    )
 
 
 def relative(got: np.ndarray, want: np.ndarray) -> float:

@@ -5,6 +5,7 @@
 Reads one request per line from the standard input and answers each with one line of JSON. ``WEIGHTS`` are written by
 the peer's process where they do not exist yet.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -62,6 +63,7 @@ class Runner:
 
     def __init__(self, model: nn.Module) -> None:
         from benchmarks.peer.cases import CASES
+
         self.model = model
         self.cases = CASES
         self.optimizer: torch.optim.Optimizer | None = None
@@ -73,8 +75,9 @@ class Runner:
             self.model.eval()
         with torch.no_grad():
             inputs, samples = chosen.images(), chosen.samples()
-            results = (self.model.loss(inputs, samples) if chosen.training
-                       else fields(self.model.predict(inputs, samples)))
+            results = (
+                self.model.loss(inputs, samples) if chosen.training else fields(self.model.predict(inputs, samples))
+            )
         np.savez(out, **{name: value.numpy() for name, value in results.items()})
         return {}
 
@@ -84,8 +87,7 @@ class Runner:
         forget_peak()
         clock, processor = time.perf_counter(), time.process_time()
         run()
-        return dict(seconds=time.perf_counter() - clock, cpu_seconds=time.process_time() - processor,
-                    peak_mb=peak_mb())
+        return dict(seconds=time.perf_counter() - clock, cpu_seconds=time.process_time() - processor, peak_mb=peak_mb())
 
     def profile(self, case: str, rows: int) -> dict:
         """The operations that take the processor longest."""
@@ -94,9 +96,13 @@ class Runner:
             run()
         events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
         total = sum(event.self_cpu_time_total for event in events)
-        return dict(seconds=total / 1e6, rows=[
-            (event.key, event.count, event.self_cpu_time_total / 1e6, event.self_cpu_time_total / total)
-            for event in events[:rows]])
+        return dict(
+            seconds=total / 1e6,
+            rows=[
+                (event.key, event.count, event.self_cpu_time_total / 1e6, event.self_cpu_time_total / total)
+                for event in events[:rows]
+            ],
+        )
 
     def _ready(self, name: str, small: bool) -> Case:
         case = self.cases[name].smaller() if small else self.cases[name]

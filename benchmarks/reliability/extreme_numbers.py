@@ -5,6 +5,7 @@
 Losses on a grid of extremes and types, a small detector on odd images, boxes and weights, and random draws of both.
 Exits with 1 when a step did anything else.
 """
+
 from __future__ import annotations
 
 import logging
@@ -34,8 +35,10 @@ def main() -> int:
     register_all_modules(init_default_scope=True)
     start, rows, wrong = time.monotonic(), [], []
     total: Counter[str] = Counter()
-    for kind, cases in (('losses', loss_cases(args.seed, args.random)),
-                        ('detector', model_cases(args.seed, 2 * args.random))):
+    for kind, cases in (
+        ('losses', loss_cases(args.seed, args.random)),
+        ('detector', model_cases(args.seed, 2 * args.random)),
+    ):
         counts: Counter[str] = Counter()
         for case in cases:
             result = outcome(case)
@@ -45,8 +48,13 @@ def main() -> int:
         rows.append((kind, counts.total(), counts['finite'], counts['stopped'], counts['other']))
         total += counts
     figures = dict(
-        numbers_cases=total.total(), numbers_finite=total['finite'], numbers_stopped=total['stopped'],
-        numbers_other=total['other'], numbers_seed=args.seed, numbers_seconds=round(time.monotonic() - start))
+        numbers_cases=total.total(),
+        numbers_finite=total['finite'],
+        numbers_stopped=total['stopped'],
+        numbers_other=total['other'],
+        numbers_seed=args.seed,
+        numbers_seconds=round(time.monotonic() - start),
+    )
     table = markdown_table(('steps of', 'cases', 'finite', 'stopped', 'other'), rows, ('steps of',))
     publish(figures, table, args.json)
     print(*wrong, sep='\n', end='\n' if wrong else '', file=sys.stderr)

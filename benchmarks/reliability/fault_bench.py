@@ -1,4 +1,5 @@
 """Starts tiny runs, waits for their moments, ends them, and judges what they left: shared by the kinds of faults."""
+
 from __future__ import annotations
 
 import os
@@ -40,6 +41,7 @@ class NotInjectedError(NotSurvivedError):
 @dataclass(frozen=True)
 class Run:
     """A training: where, of what, in how many processes."""
+
     work_dir: Path
     config: Path
     ranks: int = 1
@@ -69,7 +71,7 @@ class Bench:
 
     def start(self, run: Run, *more: str) -> Any:
         """Always with ``--resume``: a run without checkpoints starts from the beginning."""
-        begin = (self.starter.train if run.ranks == 1 else self.starter.launch if run.launcher else self.starter.pair)
+        begin = self.starter.train if run.ranks == 1 else self.starter.launch if run.launcher else self.starter.pair
         return begin(run.config, run.work_dir, '--resume', *more)
 
     def start_until(self, run: Run, step: int) -> Any:
@@ -103,8 +105,9 @@ class Bench:
         found = [line for line in run.log.splitlines() if re.search(pattern, line)]
         if not found:
             raise NotSurvivedError(f'Nothing in {log_of(run.work_dir)} says what happened (no "{pattern}").')
-        return re.sub(r'^.* - mmengine - |\bglipv2_mmdet\.[\w.]+\.(?=\w+Error)', '',
-                      found[-1].replace(f'{self.folder}/', ''))
+        return re.sub(
+            r'^.* - mmengine - |\bglipv2_mmdet\.[\w.]+\.(?=\w+Error)', '', found[-1].replace(f'{self.folder}/', '')
+        )
 
 
 def poll(process: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 ``step``: not before this step; by default drawn from ``rng``.
 """
+
 from __future__ import annotations
 
 import os
@@ -39,6 +40,7 @@ _ATTEMPTS = 5
 @dataclass(frozen=True)
 class Fault:
     """What is done, to what kind of run, and how it has to go on."""
+
     kind: str
     hurt: Callable[[Bench, Run, random.Random], str]
     ranks: int = 1
@@ -203,7 +205,7 @@ def _newest_of_two(bench: Bench, run: Run) -> Path:
 def broken_image(bench: Bench, run: Run, rng: random.Random) -> str:
     """An image is none; the run puts others in its place, is killed, and goes on the same way."""
     image = rng.choice(sorted((run.config.parent / 'data/images/train').iterdir()))
-    image.write_bytes(image.read_bytes()[:-image.stat().st_size // 2])
+    image.write_bytes(image.read_bytes()[: -image.stat().st_size // 2])
     return killed_in_training(bench, run, rng)
 
 
@@ -242,7 +244,10 @@ def all_faults(kills: int) -> list[Fault]:
         (3, Fault('checkpoint with a flipped bit', bit_flipped, **skipped)),
         (1, Fault('all checkpoints damaged', all_damaged, damages=True, resumes=False)),
         (2, Fault('broken image', broken_image, own_data=True, resumed='another one takes its place')),
-        (1, Fault('annotations changed', annotations_changed, own_data=True))]
-    return [*[killed('killed in training')] * (kills - two),
-            *[killed('killed in training, two processes', ranks=2)] * two,
-            *(fault for number, fault in others for _ in range(number))]
+        (1, Fault('annotations changed', annotations_changed, own_data=True)),
+    ]
+    return [
+        *[killed('killed in training')] * (kills - two),
+        *[killed('killed in training, two processes', ranks=2)] * two,
+        *(fault for number, fault in others for _ in range(number)),
+    ]

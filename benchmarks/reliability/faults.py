@@ -6,6 +6,7 @@ Every run is a process of its own, or two. A fault counts as survived when the r
 went on, where it should), every checkpoint with a final name is whole, and the resumed run has the logged values,
 weights, averaged weights, optimizer state and schedules of the uninterrupted one.
 """
+
 from __future__ import annotations
 
 import random
@@ -31,6 +32,7 @@ from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
 @dataclass
 class Outcome:
     """Of one fault."""
+
     kind: str
     injected: bool = False
     survived: bool = False
@@ -55,10 +57,12 @@ def main() -> int:
         shutil.rmtree(folder)
 
     figures: dict[str, object] = dict(
-        faults_command=' '.join(['python', *sys.argv]), faults_seed=args.seed,
+        faults_command=' '.join(['python', *sys.argv]),
+        faults_seed=args.seed,
         faults_minutes=round((time.monotonic() - started) / 60, 1),
         faults_injected=sum(outcome.injected for outcome in outcomes),
-        faults_survived=sum(outcome.survived for outcome in outcomes))
+        faults_survived=sum(outcome.survived for outcome in outcomes),
+    )
     rows = []
     for kind in dict.fromkeys(outcome.kind for outcome in outcomes):
         those = [outcome for outcome in outcomes if outcome.kind == kind]
@@ -67,8 +71,13 @@ def main() -> int:
         figures |= {f'faults_{key}_injected': injected, f'faults_{key}_survived': survived}
         failed = [outcome.seen for outcome in those if not outcome.survived]
         rows.append((kind, injected, survived, (failed or [those[-1].seen])[0]))
-    publish(figures, markdown_table(('fault', 'injected', 'survived', 'what the user sees'), rows,
-                                    text=('fault', 'what the user sees')), args.json)
+    publish(
+        figures,
+        markdown_table(
+            ('fault', 'injected', 'survived', 'what the user sees'), rows, text=('fault', 'what the user sees')
+        ),
+        args.json,
+    )
     return int(not all(outcome.injected and outcome.survived for outcome in outcomes))
 
 

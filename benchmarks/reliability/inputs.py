@@ -5,6 +5,7 @@
 Every input has to give a valid result or an error that is documented and names what was given. Each kind runs in a
 process of its own with limits of time and memory, so that a crash, too, is an answer.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -52,8 +53,9 @@ def main() -> int:
         others += [(kind, entry, name, text) for entry, name, text in wrong]
         figures |= {f'inputs_{kind}_{outcome}': counts[outcome] for outcome in OUTCOMES}
         figures[f'inputs_{kind}_tried'] = sum(counts.values())
-    total = {f'inputs_{name}': sum(figures[f'inputs_{kind}_{name}'] for kind in args.kinds)
-             for name in ('tried', *OUTCOMES)}
+    total = {
+        f'inputs_{name}': sum(figures[f'inputs_{kind}_{name}'] for kind in args.kinds) for name in ('tried', *OUTCOMES)
+    }
     figures = dict(inputs_command=' '.join(['python', *sys.argv]), inputs_seed=args.seed, **figures, **total)
     table = markdown_table(('kind', 'tried', 'valid result', 'documented error', 'other', 'seconds'), rows, ('kind',))
     listed = [f'{kind}, {entry}, {name}: {text}' for kind, entry, name, text in others]
@@ -65,8 +67,9 @@ def in_a_process(kind: str, count: int, seed: int) -> tuple[Counter[str], list[t
     """Counts by outcome, and (entry, input, error) of each that was neither valid nor documented."""
     command = [sys.executable, __file__, '--child', kind, '--count', str(count), '--seed', str(seed)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True,
-                              timeout=SECONDS_TO_START + SECONDS_PER_INPUT * count)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS_TO_START + SECONDS_PER_INPUT * count
+        )
     except subprocess.TimeoutExpired as error:
         return Counter(other=1), [(kind, 'the whole process', f'not done after {error.timeout:.0f} s')]
     if done.returncode:
@@ -80,6 +83,7 @@ def run_kind(kind: str, count: int, seed: int) -> dict:
     """Judge inputs of one kind, in this process."""
     from benchmarks.reliability.input_makers import load_maker
     from benchmarks.reliability.input_makers.verdict import judge
+
     counts, others = Counter(), []
     with TemporaryDirectory() as folder, open(os.devnull, 'w') as nothing:
         for case in islice(load_maker(kind)(random.Random(seed), Path(folder)), count):

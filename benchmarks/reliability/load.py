@@ -65,7 +65,7 @@ class Request:
     def make(cls, number: int, seed: int) -> Request:
         """Of (seed, number): three tasks, 25 sizes, more texts than the prompt cache holds."""
         rng = np.random.default_rng((seed, number))
-        names = [f'{_COLOURS[k // 6]} {_SHAPES[k % 6]}' for k in rng.permutation(36)[:rng.integers(1, 9)]]
+        names = [f'{_COLOURS[k // 6]} {_SHAPES[k % 6]}' for k in rng.permutation(36)[: rng.integers(1, 9)]]
         task = ('detect', 'segment', 'ground')[number % 3]
         text = f'a {names[0]} is beside a {names[-1]} thing' if task == 'ground' else ' . '.join(names)
         height, width = rng.choice(_SIDES, 2)
@@ -89,6 +89,7 @@ class Cache:
 def make_model(seed: int = 0) -> GLIPv2Inferencer:
     """A nano model with masks and random weights whose scores differ."""
     from mmengine.config import Config
+
     config = Config.fromfile(config_of('glipv2-nano-mask'))
     config.merge_from_dict({'model.backbone.depths': (1, 1, 1, 1), 'model.test_cfg.score_thr': 0.0})
     torch.manual_seed(seed)
@@ -100,6 +101,7 @@ def make_model(seed: int = 0) -> GLIPv2Inferencer:
 
 def answer_all(model: GLIPv2Inferencer, requests: Sequence[Request], threads: int) -> Iterator[tuple | Exception]:
     """The answers in order, or what was raised instead; several threads share the model."""
+
     def answer(request: Request) -> tuple | Exception:
         try:
             return request.answer(model)
@@ -123,8 +125,10 @@ def same(first: tuple | Exception, second: tuple | Exception) -> bool:
 def caches(model: GLIPv2Inferencer) -> list[Cache]:
     """Every cache of the package that exists in this process."""
     prompts = model.model.language_model.cache
-    found = [Cache('PromptCache', len(prompts), prompts.max_prompts),
-             Cache('TunedPrompt files', len(tuned_prompt._LOADED), tuned_prompt._MAX_LOADED)]
+    found = [
+        Cache('PromptCache', len(prompts), prompts.max_prompts),
+        Cache('TunedPrompt files', len(tuned_prompt._LOADED), tuned_prompt._MAX_LOADED),
+    ]
     for item in gc.get_objects():
         if type(item) is functools._lru_cache_wrapper and item.__module__.startswith('glipv2_mmdet'):
             info = item.cache_info()
@@ -137,7 +141,7 @@ def load_threads(model: GLIPv2Inferencer, requests: Sequence[Request], threads: 
     """Figures of the inference path."""
     alone = list(answer_all(model, requests, 1))
     # every thread has had its first requests of every size
-    warm = list(answer_all(model, requests[:len(requests) // 4], threads))
+    warm = list(answer_all(model, requests[: len(requests) // 4], threads))
     before = own_memory_mb()
     together = list(answer_all(model, requests, threads))
     after = own_memory_mb()
@@ -145,10 +149,16 @@ def load_threads(model: GLIPv2Inferencer, requests: Sequence[Request], threads: 
     different = sum(not same(*pair) for pair in zip(alone, together, strict=True))
     unbounded = [cache.name for cache in caches(model) if cache.bound is None or cache.size > cache.bound]
     return dict(
-        load_requests=len(requests), load_threads=threads, load_errors=len(errors),
-        load_first_error=' '.join(errors[:1]), load_different_answers=different, load_memory_mb=round(after, 1),
+        load_requests=len(requests),
+        load_threads=threads,
+        load_errors=len(errors),
+        load_first_error=' '.join(errors[:1]),
+        load_different_answers=different,
+        load_memory_mb=round(after, 1),
         load_memory_drift_mb=round(after - before, 1),
-        load_caches=len(caches(model)), load_unbounded_caches=len(unbounded))
+        load_caches=len(caches(model)),
+        load_unbounded_caches=len(unbounded),
+    )
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,7 @@ def visit(address: str, model: GLIPv2Inferencer, requests: Sequence[Request]) ->
     """One visitor with several uploads and prompts, one after the other."""
     from glipv2_mmdet.demo.handlers import CLASS_NAMES
     from tests.test_demo.visitor import Visitor
+
     visitor, visits = Visitor(address), []
     try:
         for request in requests:
@@ -193,11 +204,14 @@ def load_demo(model: GLIPv2Inferencer, users: int, each: int, seed: int) -> dict
 
     def round_of_visits(number: int) -> list[Visit]:
         # every third request is a detection by names
-        asked = [[Request.make(3 * (number * users * each + user * each + k), seed) for k in range(each)]
-                 for user in range(users)]
+        asked = [
+            [Request.make(3 * (number * users * each + user * each + k), seed) for k in range(each)]
+            for user in range(users)
+        ]
         with ThreadPoolExecutor(users) as pool:
-            return [one for visits in pool.map(lambda requests: visit(address, model, requests), asked)
-                    for one in visits]
+            return [
+                one for visits in pool.map(lambda requests: visit(address, model, requests), asked) for one in visits
+            ]
 
     with tempfile.TemporaryDirectory() as folder:
         before_dir, tempfile.tempdir = tempfile.tempdir, folder
@@ -215,9 +229,15 @@ def load_demo(model: GLIPv2Inferencer, users: int, each: int, seed: int) -> dict
     outcomes = [one.outcome for one in visits]
     wrong = [outcome for outcome in outcomes if outcome not in ('right', 'busy')]
     return dict(
-        demo_users=users, demo_requests=len(outcomes), demo_right=outcomes.count('right'),
-        demo_busy=outcomes.count('busy'), demo_errors=len(wrong), demo_first_error=' '.join(wrong[:1]),
-        demo_memory_drift_mb=round(after - before, 1), demo_files_left=left)
+        demo_users=users,
+        demo_requests=len(outcomes),
+        demo_right=outcomes.count('right'),
+        demo_busy=outcomes.count('busy'),
+        demo_errors=len(wrong),
+        demo_first_error=' '.join(wrong[:1]),
+        demo_memory_drift_mb=round(after - before, 1),
+        demo_files_left=left,
+    )
 
 
 def free_port() -> int:
@@ -239,8 +259,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--requests', type=int, default=1000, help='of the threads (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=8)
     parser.add_argument('--users', type=int, default=20, help='of the page at once (default: %(default)s)')
-    parser.add_argument('--visits', type=int, default=3, help='requests of a user in a round of three '
-                                                              '(default: %(default)s)')
+    parser.add_argument(
+        '--visits', type=int, default=3, help='requests of a user in a round of three (default: %(default)s)'
+    )
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -256,7 +277,7 @@ def main() -> int:
     bad = failures(figures)
     rows = [(key, value) for key, value in figures.items()]
     rows += [(f'cache {cache.name}', f'{cache.size} of at most {cache.bound}') for cache in caches(model)]
-    publish(figures, markdown_table(('figure', 'value'), rows, text=('figure', )), args.json)
+    publish(figures, markdown_table(('figure', 'value'), rows, text=('figure',)), args.json)
     if bad:
         sys.stderr.write(f'load: not as it should be: {", ".join(bad)}\n')
     return int(bool(bad))

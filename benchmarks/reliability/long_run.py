@@ -51,15 +51,23 @@ def main() -> int:
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
     data = RUN / 'shapes'
-    subprocess.run([sys.executable, 'tools/make_shapes.py', '--out', str(data), *SCENES], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL, env=environment())
+    subprocess.run(
+        [sys.executable, 'tools/make_shapes.py', '--out', str(data), *SCENES],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=environment(),
+    )
     samples = watch(command(args, data), args.seconds)
     (RUN / 'samples.json').write_text(json.dumps([asdict(sample) for sample in samples]) + '\n', encoding='utf-8')
     figures = judge(samples, args)
-    rows = [(f'{sample.seconds:.0f}', f'{sample.memory_mb:.1f}', sample.open_files, sample.children, sample.threads)
-            for sample in samples[::max(1, len(samples) // 20)]]
-    publish(figures, markdown_table(('seconds', 'memory, MiB', 'open files', 'child processes', 'threads'), rows),
-            args.json)
+    rows = [
+        (f'{sample.seconds:.0f}', f'{sample.memory_mb:.1f}', sample.open_files, sample.children, sample.threads)
+        for sample in samples[:: max(1, len(samples) // 20)]
+    ]
+    publish(
+        figures, markdown_table(('seconds', 'memory, MiB', 'open files', 'child processes', 'threads'), rows), args.json
+    )
     # last: what was measured is there whatever happens to the picture
     if args.plot:
         draw(samples, args.plot, args.steps)
@@ -70,18 +78,30 @@ def command(args: argparse.Namespace, data: Path) -> list[str]:
     """The training run."""
     eighth = max(1, args.steps // 8)
     options = {
-        'randomness.seed': args.seed, 'train_cfg.max_iters': args.steps, 'train_cfg.val_interval': eighth,
-        'default_hooks.checkpoint.interval': eighth, 'train_dataloader.batch_size': 2,
+        'randomness.seed': args.seed,
+        'train_cfg.max_iters': args.steps,
+        'train_cfg.val_interval': eighth,
+        'default_hooks.checkpoint.interval': eighth,
+        'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': args.workers,
         'train_dataloader.dataset.data_root': f'{data}/',
         'train_dataloader.dataset.pipeline.3.scale': f'({SIDE},{SIDE})',
     }
     for split in ('val', 'test'):
-        options |= {f'{split}_dataloader.dataset.data_root': f'{data}/',
-                    f'{split}_dataloader.dataset.pipeline.1.scale': f'({SIDE},{SIDE})',
-                    f'{split}_evaluator.ann_file': f'{data}/annotations/val.json'}
-    return [sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(RUN / 'run'), '--cfg-options',
-            *(f'{key}={value}' for key, value in options.items())]
+        options |= {
+            f'{split}_dataloader.dataset.data_root': f'{data}/',
+            f'{split}_dataloader.dataset.pipeline.1.scale': f'({SIDE},{SIDE})',
+            f'{split}_evaluator.ann_file': f'{data}/annotations/val.json',
+        }
+    return [
+        sys.executable,
+        'tools/train.py',
+        CONFIG,
+        '--work-dir',
+        str(RUN / 'run'),
+        '--cfg-options',
+        *(f'{key}={value}' for key, value in options.items()),
+    ]
 
 
 def watch(words: Sequence[str], seconds: float) -> list[Holdings]:
@@ -114,26 +134,44 @@ def judge(samples: Sequence[Holdings], args: argparse.Namespace) -> dict[str, ob
     files = drift(samples, lambda sample: sample.open_files)
     children = drift(samples, lambda sample: sample.children)
     threads = drift(samples, lambda sample: sample.threads)
-    failures = [name for name, grew in (
-        ('memory', memory > MOST_MEMORY_MB), ('open files', files > 0), ('child processes', children > 0),
-        ('threads', threads > 0)) if grew]
-    last = samples[-len(samples) // 4:]
+    failures = [
+        name
+        for name, grew in (
+            ('memory', memory > MOST_MEMORY_MB),
+            ('open files', files > 0),
+            ('child processes', children > 0),
+            ('threads', threads > 0),
+        )
+        if grew
+    ]
+    last = samples[-len(samples) // 4 :]
     return dict(
-        long_run_command=' '.join(['python', *sys.argv]), long_run_config=CONFIG, long_run_steps=args.steps,
-        long_run_image_side=SIDE, long_run_samples=len(samples), long_run_seconds=round(samples[-1].seconds),
+        long_run_command=' '.join(['python', *sys.argv]),
+        long_run_config=CONFIG,
+        long_run_steps=args.steps,
+        long_run_image_side=SIDE,
+        long_run_samples=len(samples),
+        long_run_seconds=round(samples[-1].seconds),
         long_run_memory_mb=round(max(sample.memory_mb for sample in last), 1),
         long_run_memory_drift_mb=round(memory, 1),
-        long_run_open_files_drift=files, long_run_workers=args.workers,
-        long_run_children=max(sample.children for sample in samples), long_run_children_drift=children,
-        long_run_threads_drift=threads, long_run_failures=len(failures), long_run_failed=', '.join(failures))
+        long_run_open_files_drift=files,
+        long_run_workers=args.workers,
+        long_run_children=max(sample.children for sample in samples),
+        long_run_children_drift=children,
+        long_run_threads_drift=threads,
+        long_run_failures=len(failures),
+        long_run_failed=', '.join(failures),
+    )
 
 
 def draw(samples: Sequence[Holdings], file: Path, steps: int) -> None:
     """Three curves over time."""
     minutes = [sample.seconds / 60 for sample in samples]
-    curves = (('memory, MiB', [sample.memory_mb for sample in samples]),
-              ('open files', [sample.open_files for sample in samples]),
-              ('processes and threads', [1 + sample.children for sample in samples]))
+    curves = (
+        ('memory, MiB', [sample.memory_mb for sample in samples]),
+        ('open files', [sample.open_files for sample in samples]),
+        ('processes and threads', [1 + sample.children for sample in samples]),
+    )
     figure, axes = pyplot.subplots(3, 1, sharex=True, figsize=(8, 6), constrained_layout=True)
     for axis, (title, values) in zip(axes, curves, strict=True):
         axis.plot(minutes, values, color='#0072b2', linewidth=1.2, label='processes' if 'threads' in title else None)

@@ -3,6 +3,7 @@
 A step ends well when its losses and the new weights are finite, or when ``StopOnNonFiniteHook`` stops it and the
 weights are those before. Numbers that a float16 holds must not stop it.
 """
+
 from __future__ import annotations
 
 import random
@@ -35,8 +36,10 @@ EXTREMES = (0.0, 1e-30, 1e4, -1e4, HALF_MAX, -HALF_MAX, 1e30, -1e30, float('inf'
 DTYPES = (None, torch.bfloat16, torch.float16)
 NAMES = ('cat', 'red car')
 ALL_LOSSES = dict(
-    mask_head=MASK_HEAD, mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS, mask_probability=0.7),
-    inter_loss=dict(type='InterImageContrast', channels=CHANNELS, text_channels=TEXT_CHANNELS))
+    mask_head=MASK_HEAD,
+    mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS, mask_probability=0.7),
+    inter_loss=dict(type='InterImageContrast', channels=CHANNELS, text_channels=TEXT_CHANNELS),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Case:
         must_be_finite: a stop would be wrong.
         dtype: of mixed precision; None for none.
     """
+
     name: str
     make: Callable[[], tuple[nn.Module, dict]]
     must_be_finite: bool
@@ -81,8 +85,9 @@ def outcome(case: Case) -> str:
             hook.after_train(runner)
     if not all(value.isfinite().all() for value in values.values()):
         return f'went on with losses {values}'
-    bad = [name for name, value in model.named_parameters()
-           if not value.isfinite().all() and before[name].isfinite().all()]
+    bad = [
+        name for name, value in model.named_parameters() if not value.isfinite().all() and before[name].isfinite().all()
+    ]
     return f'weights {bad} became non-finite' if bad else 'finite'
 
 
@@ -100,8 +105,9 @@ def _without_gradient(model: nn.Module, loss: Tensor) -> list[str]:
 class Extreme(BaseModel):
     """A loss as a model: its parameter is the extreme input, which mixed precision would make ``dtype``."""
 
-    def __init__(self, values: Tensor, dtype: torch.dtype | None, loss: Callable[[Tensor], Tensor],
-                 part: nn.Module | None = None) -> None:
+    def __init__(
+        self, values: Tensor, dtype: torch.dtype | None, loss: Callable[[Tensor], Tensor], part: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.values = nn.Parameter(values.clone())
         self.dtype = dtype
@@ -115,17 +121,21 @@ class Extreme(BaseModel):
 def loss_cases(seed: int, num_random: int) -> Iterator[Case]:
     """Every loss x every extreme x every type, and random draws of mixed magnitudes."""
     generator = random.Random(seed)
-    draws = [('filled', value) for value in EXTREMES] + [('drawn', generator.getrandbits(31))
-                                                         for _ in range(num_random)]
+    draws = [('filled', value) for value in EXTREMES] + [
+        ('drawn', generator.getrandbits(31)) for _ in range(num_random)
+    ]
     for name, (shape, make) in _LOSSES.items():
         for kind, value in draws:
             for dtype in DTYPES:
                 values = torch.full(shape, value) if kind == 'filled' else _mixed(shape, value)
                 in_range = bool((values.abs() <= HALF_MAX).all())
                 loss, part = make()
-                yield Case(f'{name}, {kind} {value}, {_name(dtype)}',
-                           lambda values=values, dtype=dtype, loss=loss, part=part: (
-                               Extreme(values, dtype, loss, part), {}), in_range, dtype)
+                yield Case(
+                    f'{name}, {kind} {value}, {_name(dtype)}',
+                    lambda values=values, dtype=dtype, loss=loss, part=part: (Extreme(values, dtype, loss, part), {}),
+                    in_range,
+                    dtype,
+                )
 
 
 def _mixed(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -133,7 +143,7 @@ def _mixed(shape: tuple[int, ...], seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     top = (2.0, 4.8, 30.0)[seed % 3]
     magnitude = torch.rand(shape, generator=generator) * (top + 38) - 38
-    return torch.randn(shape, generator=generator).sign() * 10 ** magnitude
+    return torch.randn(shape, generator=generator).sign() * 10**magnitude
 
 
 def _name(dtype: torch.dtype | None) -> str:
@@ -162,6 +172,7 @@ def _target_boxes() -> tuple[Callable, None]:
     def loss(x: Tensor) -> Tensor:
         anchors = ANCHORS + 0 * x.nan_to_num(0, 0, 0).float()
         return sum(LocalizationLoss()(anchors, anchors[:, 0] * 0, x.detach().float(), ANCHORS, torch.tensor(1.0)))
+
     return loss, None
 
 
@@ -179,12 +190,17 @@ def _temperature() -> tuple[Callable, nn.Module]:
     part = InterImageContrast(CHANNELS, TEXT_CHANNELS)
     regions, words = torch.randn(3, CHANNELS), torch.randn(4, TEXT_CHANNELS)
     del part.log_scale
-    labels = SimpleNamespace(annotated=torch.eye(3, 4).bool(), same_image=torch.ones(3, 4, dtype=torch.bool),
-                             region_categories=torch.zeros(3).long(), word_categories=torch.zeros(4).long())
+    labels = SimpleNamespace(
+        annotated=torch.eye(3, 4).bool(),
+        same_image=torch.ones(3, 4, dtype=torch.bool),
+        region_categories=torch.zeros(3).long(),
+        word_categories=torch.zeros(4).long(),
+    )
 
     def loss(x: Tensor) -> Tensor:
         part.log_scale = x.float()
         return part.contrast(part.embed_regions(regions), part.embed_words(words), labels, 3)
+
     return loss, part
 
 
@@ -196,6 +212,7 @@ def _attention() -> tuple[Callable, nn.Module]:
     def loss(x: Tensor) -> Tensor:
         image, text = part(x.float(), words, mask)
         return image.float().square().mean() + text.float().square().mean()
+
     return loss, part
 
 
@@ -234,6 +251,7 @@ def _word_bias() -> tuple[Callable, nn.Module]:
         del part.bias
         part.bias = x
         return loss(torch.ones(3, 3, TEXT_CHANNELS))
+
     del part.bias
     part.bias = torch.zeros(50)
     return loss_of_bias, part
@@ -246,11 +264,18 @@ def _tokenizer() -> PromptTokenizer:
 
 #: Name -> shape of the extreme input, and what makes its loss (and the part that learns).
 _LOSSES: dict[str, tuple[tuple[int, ...], Callable[[], tuple[Callable, nn.Module | None]]]] = {
-    'region-word scores': ((2, 5, 4), _focal), 'mask scores': ((2, 4, 4), _mask), 'boxes': ((3, 4), _boxes),
-    'target boxes': ((3, 4), _target_boxes), 'centerness': ((3,), _centerness), 'similarities': ((3, 4), _contrast),
-    'temperature of L_inter': ((1,), _temperature), 'image in attention': ((2, 6, CHANNELS), _attention),
-    'words in VQA': ((3, 3, TEXT_CHANNELS), _vqa), 'words in MLM': ((3, 3, TEXT_CHANNELS), _mlm),
-    'words in captions': ((3, 3, TEXT_CHANNELS), _caption), 'bias of words': ((50,), _word_bias),
+    'region-word scores': ((2, 5, 4), _focal),
+    'mask scores': ((2, 4, 4), _mask),
+    'boxes': ((3, 4), _boxes),
+    'target boxes': ((3, 4), _target_boxes),
+    'centerness': ((3,), _centerness),
+    'similarities': ((3, 4), _contrast),
+    'temperature of L_inter': ((1,), _temperature),
+    'image in attention': ((2, 6, CHANNELS), _attention),
+    'words in VQA': ((3, 3, TEXT_CHANNELS), _vqa),
+    'words in MLM': ((3, 3, TEXT_CHANNELS), _mlm),
+    'words in captions': ((3, 3, TEXT_CHANNELS), _caption),
+    'bias of words': ((50,), _word_bias),
 }
 
 #: Pixels. Below, the coarsest level is convolved from a single position, and torch 2.11 on a CPU leaves the gradient of
@@ -258,15 +283,33 @@ _LOSSES: dict[str, tuple[tuple[int, ...], Callable[[], tuple[Callable, nn.Module
 LEAST_SIDE = 65
 SHAPES = ((1, 2000), (2000, 1), (32, 4096), (1, 1), (5, 3), (33, 31), (96, 64), (128, 128))
 BOX_SETS: dict[str, list[list[float]]] = {
-    'none': [], 'one': [[4, 6, 50, 58]], 'no area': [[10, 10, 10, 10]], 'sub-pixel': [[10.2, 10.3, 10.4, 10.6]],
-    'a line': [[0, 10, 63, 10]], 'larger than the image': [[-1000, -1000, 2000, 2000]],
-    'outside': [[200, 200, 300, 300]], 'far too large': [[-1e30, -1e30, 1e30, 1e30]],
-    'inverted': [[40, 40, 10, 10]], 'five equal': [[4, 4, 40, 40]] * 5,
-    '500': [[i % 50, i % 40, i % 50 + 4 + i % 30, i % 40 + 4 + i % 20] for i in range(500)]}
-WEIGHTS = ('bbox_head.log_scale', 'bbox_head.bias0', 'bbox_head.bias_lang', 'bbox_head.box.bias',
-           'bbox_head.centerness.bias', 'mask_head.log_scale', 'mask_head.bias_lang', 'inter_loss.log_scale',
-           'mlm_head.bias', 'fusion.blocks.0.attention.gamma_image', 'fusion.blocks.0.attention.image_query.bias',
-           'fusion.blocks.0.text_layer.key.bias', 'fusion.blocks.0.dynamic_conv.offset.bias')
+    'none': [],
+    'one': [[4, 6, 50, 58]],
+    'no area': [[10, 10, 10, 10]],
+    'sub-pixel': [[10.2, 10.3, 10.4, 10.6]],
+    'a line': [[0, 10, 63, 10]],
+    'larger than the image': [[-1000, -1000, 2000, 2000]],
+    'outside': [[200, 200, 300, 300]],
+    'far too large': [[-1e30, -1e30, 1e30, 1e30]],
+    'inverted': [[40, 40, 10, 10]],
+    'five equal': [[4, 4, 40, 40]] * 5,
+    '500': [[i % 50, i % 40, i % 50 + 4 + i % 30, i % 40 + 4 + i % 20] for i in range(500)],
+}
+WEIGHTS = (
+    'bbox_head.log_scale',
+    'bbox_head.bias0',
+    'bbox_head.bias_lang',
+    'bbox_head.box.bias',
+    'bbox_head.centerness.bias',
+    'mask_head.log_scale',
+    'mask_head.bias_lang',
+    'inter_loss.log_scale',
+    'mlm_head.bias',
+    'fusion.blocks.0.attention.gamma_image',
+    'fusion.blocks.0.attention.image_query.bias',
+    'fusion.blocks.0.text_layer.key.bias',
+    'fusion.blocks.0.dynamic_conv.offset.bias',
+)
 
 
 def model_cases(seed: int, num_random: int) -> Iterator[Case]:
@@ -284,17 +327,21 @@ def model_cases(seed: int, num_random: int) -> Iterator[Case]:
         dtype = generator.choice(DTYPES)
         shape = tuple(generator.randint(1 if dtype is None else LEAST_SIDE, 160) for _ in range(2))
         change = (generator.choice(WEIGHTS), generator.choice((-1, 1)) * 10 ** generator.uniform(-30, 30))
-        yield _model_case(shape, generator.choice(list(BOX_SETS)), dtype,
-                          *(change if generator.random() < 0.5 else ()))
+        yield _model_case(shape, generator.choice(list(BOX_SETS)), dtype, *(change if generator.random() < 0.5 else ()))
 
 
-def _model_case(shape: tuple[int, int], boxes: str, dtype: torch.dtype | None = None, weight: str | None = None,
-                value: float = 0.0) -> Case:
+def _model_case(
+    shape: tuple[int, int], boxes: str, dtype: torch.dtype | None = None, weight: str | None = None, value: float = 0.0
+) -> Case:
     changed = '' if weight is None else f', {weight} = {value:.3g}'
     # temperatures have limits; other weights of such size are a model that has diverged
     must_be_finite = weight is None or ('log_scale' in weight and value == value)
-    return Case(f'{shape[0]} x {shape[1]} pixels, boxes: {boxes}, {_name(dtype)}{changed}',
-                lambda: make_model(shape, boxes, weight, value), must_be_finite, dtype)
+    return Case(
+        f'{shape[0]} x {shape[1]} pixels, boxes: {boxes}, {_name(dtype)}{changed}',
+        lambda: make_model(shape, boxes, weight, value),
+        must_be_finite,
+        dtype,
+    )
 
 
 @cache
@@ -304,8 +351,9 @@ def detector() -> tuple[nn.Module, dict[str, Tensor]]:
     return model, {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def make_model(shape: tuple[int, int], boxes: str, weight: str | None = None,
-               value: float = 0.0) -> tuple[nn.Module, dict]:
+def make_model(
+    shape: tuple[int, int], boxes: str, weight: str | None = None, value: float = 0.0
+) -> tuple[nn.Module, dict]:
     """The detector with one parameter filled with ``value``, and a batch of one image after preprocessing."""
     model, start = detector()
     model.load_state_dict(start)

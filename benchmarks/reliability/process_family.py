@@ -73,8 +73,7 @@ def look_at(pid: int, since: float, step: int = 0) -> Holdings | None:
         memory += sum(int(numbers[name].split()[0]) for name in ('Pss_Anon', 'Pss_Shmem'))
         threads += int(status['Threads'])
         members += 1
-    return Holdings(time.monotonic() - since, memory / _MB, files, members - 1, threads,
-                    step) if members else None
+    return Holdings(time.monotonic() - since, memory / _MB, files, members - 1, threads, step) if members else None
 
 
 class Sampler:
@@ -124,10 +123,11 @@ def drift(samples: Sequence[Holdings], value: Callable[[Holdings], float]) -> fl
         ValueError: fewer than eight samples, or a quarter without any.
     """
     if len(samples) < 8:
-        raise ValueError(f'{len(samples)} samples are too few to tell a drift. Expected 8 or more: run longer, or '
-                         'sample more often.')
+        raise ValueError(
+            f'{len(samples)} samples are too few to tell a drift. Expected 8 or more: run longer, or sample more often.'
+        )
     quarter, steps = len(samples) // 4, samples[-1].step
-    second, last = samples[quarter:2 * quarter], samples[-quarter:]
+    second, last = samples[quarter : 2 * quarter], samples[-quarter:]
     if steps:
         second = [sample for sample in samples if steps / 4 < sample.step <= steps / 2]
         last = [sample for sample in samples if sample.step > steps * 3 / 4]

@@ -4,6 +4,7 @@ All losses of pre-training, dropout, averaged weights, a schedule with warm-up, 
 replaced where they fail and loaded by a worker, an evaluation in the middle and one at the end. Two data sets of 24
 scenes of "shapes" at 64 pixels.
 """
+
 from __future__ import annotations
 
 import json
@@ -30,12 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class TinyRun:
     """Steps in all and between two checkpoints; the first evaluation is in the middle. One image may be none."""
+
     steps: int = 16
     save_every: int = 4
     broken_image: bool = False
 
 
-_CONFIG = '''
+_CONFIG = """
 _base_ = '{root}/configs/glipv2/ablation/all.py'
 
 model = dict(
@@ -73,7 +75,7 @@ default_hooks = dict(
     logger=dict(interval=1),
     checkpoint=dict(interval={save_every}, max_keep_ckpts=3, save_best='coco/bbox_mAP', rule='greater'))
 randomness = dict(seed=0)
-'''
+"""
 
 
 def make_tiny_run(folder: Path, run: TinyRun) -> Path:
@@ -110,8 +112,14 @@ class Starter:
         variables = {}
         if rank is not None:
             arguments += ['--launcher', 'pytorch']
-            variables = dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2',
-                             MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+            variables = dict(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE='2',
+                LOCAL_WORLD_SIZE='2',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=str(port),
+            )
         log = log_of(work_dir)
         log.parent.mkdir(parents=True, exist_ok=True)
         process = self._context.Process(target=_train, args=(arguments, log, variables))
@@ -129,13 +137,19 @@ class Starter:
         log = log_of(work_dir)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open('a', encoding='utf-8') as output:
-            return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
-                                    env=dict(os.environ, PYTHON=sys.executable, PORT=str(free_port())))
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ, PYTHON=sys.executable, PORT=str(free_port())),
+            )
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two processes, waited for as one."""
+
     processes: list[Any]
 
     def poll(self) -> int | None:
@@ -190,8 +204,11 @@ def logged(work_dir: Path) -> dict[int, dict[str, float]]:
         for line in log.read_text().rpartition('\n')[0].splitlines():
             record = json.loads(line)
             if 'loss' in record:
-                found[record['step']] = {name: value for name, value in record.items()
-                                         if name.startswith('loss') or name in ('grad_norm', 'lr')}
+                found[record['step']] = {
+                    name: value
+                    for name, value in record.items()
+                    if name.startswith('loss') or name in ('grad_norm', 'lr')
+                }
     return dict(sorted(found.items()))
 
 
@@ -201,6 +218,7 @@ def last_step(work_dir: Path) -> int:
 
 def unequal_values(first: Path, second: Path) -> list[str]:
     """Names of what differs by a bit: weights, averaged weights, state of the optimizer, schedules."""
+
     def flat(prefix, value):
         if isinstance(value, dict):
             return {name: item for key, part in value.items() for name, item in flat(f'{prefix}.{key}', part).items()}
@@ -211,8 +229,13 @@ def unequal_values(first: Path, second: Path) -> list[str]:
     contents = []
     for path in (first, second):
         checkpoint = torch.load(path, weights_only=True)
-        contents.append({name: value for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
-                         for name, value in flat(key, checkpoint[key]).items()})
+        contents.append(
+            {
+                name: value
+                for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+                for name, value in flat(key, checkpoint[key]).items()
+            }
+        )
     names = contents[0].keys() | contents[1].keys()
     return sorted(name for name in names if not _equal(contents[0].get(name), contents[1].get(name)))
 

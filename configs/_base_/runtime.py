@@ -1,4 +1,5 @@
 """What every run shares: plugin import, hooks, logging, environment."""
+
 default_scope = 'mmdet'
 custom_imports = dict(imports=['glipv2_mmdet'], allow_failed_imports=False)
 
@@ -9,13 +10,13 @@ default_hooks = dict(
     checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='StopOnNonFiniteHook'),
-    visualization=dict(type='DetVisualizationHook'))
+    visualization=dict(type='DetVisualizationHook'),
+)
 
 # tools/train.py and tools/test.py replace nccl by gloo where no GPU is visible
 env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+)
 
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='GLIPv2Visualizer', vis_backends=vis_backends, name='visualizer')

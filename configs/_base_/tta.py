@@ -10,9 +10,21 @@ tta_model = dict(
         max_per_img=100,
         # per scale: roots of the areas that count, in pixels of the resized picture
         area_ranges=[
-            (96, 10000), (96, 10000), (64, 10000), (64, 10000), (64, 10000), (0, 10000), (0, 10000), (0, 256), (0, 256),
-            (0, 192), (0, 192), (0, 96)
-        ]))
+            (96, 10000),
+            (96, 10000),
+            (64, 10000),
+            (64, 10000),
+            (64, 10000),
+            (0, 10000),
+            (0, 10000),
+            (0, 256),
+            (0, 256),
+            (0, 192),
+            (0, 192),
+            (0, 96),
+        ],
+    ),
+)
 tta_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(
@@ -26,8 +38,21 @@ tta_pipeline = [
             [
                 dict(
                     type='PackDetInputs',
-                    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
-                               'text', 'custom_entities', 'tokens_positive', 'caption_prompt'))
+                    meta_keys=(
+                        'img_id',
+                        'img_path',
+                        'ori_shape',
+                        'img_shape',
+                        'scale_factor',
+                        'flip',
+                        'flip_direction',
+                        'text',
+                        'custom_entities',
+                        'tokens_positive',
+                        'caption_prompt',
+                    ),
+                )
             ],
-        ]),
+        ],
+    ),
 ]

@@ -9,7 +9,8 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        pad_size_divisor=32),
+        pad_size_divisor=32,
+    ),
     backbone=dict(type='ResNet', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), style='pytorch'),
     neck=dict(
         type='FPN',
@@ -17,7 +18,8 @@ model = dict(
         out_channels=64,
         start_level=1,
         add_extra_convs='on_output',
-        num_outs=5),
+        num_outs=5,
+    ),
     bbox_head=dict(
         type='ATSSHead',
         num_classes=len(_base_.classes),
@@ -25,17 +27,16 @@ model = dict(
         feat_channels=64,
         stacked_convs=2,
         anchor_generator=dict(
-            type='AnchorGenerator',
-            ratios=[1.0],
-            octave_base_scale=8,
-            scales_per_octave=1,
-            strides=[8, 16, 32, 64, 128]),
+            type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
+        ),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
         loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
-        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)),
+        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    ),
     train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1),
-    test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.6), max_per_img=100))
+    test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.6), max_per_img=100),
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -54,7 +55,9 @@ train_dataloader = dict(
         ann_file='annotations/train.json',
         data_prefix=dict(img='images/train/'),
         metainfo=dict(classes=_base_.classes),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12)
 val_cfg = dict(type='ValLoop')
@@ -64,7 +67,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=12, by_epoch=True),
 ]
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
-    clip_grad=dict(max_norm=35))
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01), clip_grad=dict(max_norm=35)
+)
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -5,4 +5,5 @@ _base_ = './glip_t_b.py'
 model = dict(
     backbone=dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12, drop_path_rate=0.4),
     neck=dict(in_channels=[384, 768, 1536]),
-    fusion=dict(num_blocks=8))
+    fusion=dict(num_blocks=8),
+)

@@ -7,14 +7,21 @@ bert_pipeline = [
     dict(step, vocab='bert-base-uncased') if step['type'] == 'BuildPrompt' else step for step in _base_.train_pipeline
 ]
 train_dataloader = dict(
-    dataset=dict(dataset=dict(datasets=[
-        dict(source, pipeline=bert_pipeline) for source in _base_.train_dataloader.dataset.dataset.datasets
-    ])))
+    dataset=dict(
+        dataset=dict(
+            datasets=[
+                dict(source, pipeline=bert_pipeline) for source in _base_.train_dataloader.dataset.dataset.datasets
+            ]
+        )
+    )
+)
 
 model = dict(
     language_model=dict(
-        _delete_=True, type='BertTextEncoder', vocab='bert-base-uncased', max_tokens=256, grad_checkpointing=True),
+        _delete_=True, type='BertTextEncoder', vocab='bert-base-uncased', max_tokens=256, grad_checkpointing=True
+    ),
     fusion=dict(text_channels=768, text_heads=12, text_layer='bert'),
     bbox_head=dict(text_channels=768),
     inter_loss=dict(text_channels=768),
-    mlm_head=dict(text_channels=768, vocab_size=30522))
+    mlm_head=dict(text_channels=768, vocab_size=30522),
+)

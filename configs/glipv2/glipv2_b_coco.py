@@ -5,4 +5,5 @@ _base_ = ['../_base_/models/glipv2_b.py', '../_base_/coco_large.py']
 model = dict(
     backbone=dict(grad_checkpointing=True),
     language_model=dict(grad_checkpointing=True),
-    fusion=dict(grad_checkpointing=True))
+    fusion=dict(grad_checkpointing=True),
+)

@@ -11,4 +11,5 @@ model = dict(
     fusion=dict(grad_checkpointing=True),
     # every weight is 1 in the paper
     inter_loss=dict(type='InterImageContrast', channels=256, text_channels=512),
-    mlm_head=dict(type='MLMHead', text_channels=512, vocab_size=49408))
+    mlm_head=dict(type='MLMHead', text_channels=512, vocab_size=49408),
+)

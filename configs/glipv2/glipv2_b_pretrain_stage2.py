@@ -20,5 +20,6 @@ param_scheduler = [
         param_name='weight_decay',
         by_epoch=False,
         milestones=[223445, 296815],
-        gamma=0.1),
+        gamma=0.1,
+    ),
 ]

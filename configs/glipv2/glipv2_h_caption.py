@@ -1,13 +1,16 @@
 # GLIPv2-H captions COCO as glipv2_t_caption.py does, from a pre-trained checkpoint:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_h_caption.py 8 --cfg-options load_from=CHECKPOINT
 _base_ = [
-    '../_base_/models/glipv2_h_caption.py', '../_base_/datasets/coco_caption.py',
-    '../_base_/schedules/caption_epochs.py', '../_base_/runtime.py'
+    '../_base_/models/glipv2_h_caption.py',
+    '../_base_/datasets/coco_caption.py',
+    '../_base_/schedules/caption_epochs.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(
     backbone=dict(grad_checkpointing=True),
     language_model=dict(grad_checkpointing=True),
     fusion=dict(grad_checkpointing=True),
-    frozen_parts=('bbox_head',))
+    frozen_parts=('bbox_head',),
+)
 auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -2,8 +2,10 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_fruits.py 2
 #   bash tools/dist_test.sh configs/glipv2/glipv2_nano_fruits.py CHECKPOINT 2 --show-dir pictures
 _base_ = [
-    '../_base_/models/glipv2_nano_mask.py', '../_base_/datasets/fruits_masks.py', '../_base_/schedules/nano.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano_mask.py',
+    '../_base_/datasets/fruits_masks.py',
+    '../_base_/schedules/nano.py',
+    '../_base_/runtime.py',
 ]
 
 load_from = 'work_dirs/glipv2_nano_shapes_masks/iter_500.pth'

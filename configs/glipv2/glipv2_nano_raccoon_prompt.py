@@ -3,13 +3,16 @@
 #   python tools/test.py configs/glipv2/glipv2_nano_raccoon.py work_dirs/quickstart/iter_2600.pth \
 #       --cfg-options model.tuned_prompt=work_dirs/glipv2_nano_raccoon_prompt/best_prompt.safetensors
 _base_ = [
-    '../_base_/models/glipv2_nano.py', '../_base_/datasets/raccoon.py', '../_base_/schedules/prompt_tuning.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano.py',
+    '../_base_/datasets/raccoon.py',
+    '../_base_/schedules/prompt_tuning.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(
     prompt_tuning=dict(type='PromptTuning', classes=_base_.classes),
-    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/quickstart/iter_2600.pth'))
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/quickstart/iter_2600.pth'),
+)
 
 max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs)

@@ -1,8 +1,10 @@
 # Captions of new shapes scenes in minutes, on two CPU processes, from the quickstart checkpoint:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_caption.py 2
 _base_ = [
-    '../_base_/models/glipv2_nano_caption.py', '../_base_/datasets/shapes_caption.py', '../_base_/schedules/nano.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano_caption.py',
+    '../_base_/datasets/shapes_caption.py',
+    '../_base_/schedules/nano.py',
+    '../_base_/runtime.py',
 ]
 
 load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'

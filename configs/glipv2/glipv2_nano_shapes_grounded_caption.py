@@ -1,8 +1,10 @@
 # Captions of shapes whose phrases and words are found in the image, from the quickstart checkpoint:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_grounded_caption.py 2
 _base_ = [
-    '../_base_/models/glipv2_nano_caption.py', '../_base_/datasets/shapes_grounded_caption.py',
-    '../_base_/schedules/nano.py', '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano_caption.py',
+    '../_base_/datasets/shapes_grounded_caption.py',
+    '../_base_/schedules/nano.py',
+    '../_base_/runtime.py',
 ]
 
 load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'

@@ -24,8 +24,18 @@ train_pipeline = [
     dict(type='CleanBoxes'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'tokens_positive',
-                   'question_id', 'answer_scores')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'tokens_positive',
+            'question_id',
+            'answer_scores',
+        ),
+    ),
 ]
 train_dataloader = dict(
     batch_size=8,  # every question has its image and its boxes
@@ -34,4 +44,6 @@ train_dataloader = dict(
         question_file='annotations/questions_train.json',
         group_by_image=False,
         grounding_file='annotations/vqa_grounding_train.jsonl',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)

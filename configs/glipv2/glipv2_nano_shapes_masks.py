@@ -1,8 +1,10 @@
 # Second stage at laptop scale: trains the mask head alone on the quickstart checkpoint, box and mask AP on new scenes:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_masks.py 2
 _base_ = [
-    '../_base_/models/glipv2_nano_mask.py', '../_base_/datasets/shapes_masks.py', '../_base_/schedules/nano.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano_mask.py',
+    '../_base_/datasets/shapes_masks.py',
+    '../_base_/schedules/nano.py',
+    '../_base_/runtime.py',
 ]
 
 load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'

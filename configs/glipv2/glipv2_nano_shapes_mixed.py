@@ -10,13 +10,15 @@ shapes = dict(
     ann_file='annotations/train_odvg.jsonl',
     label_map_file='annotations/label_map.json',
     data_prefix=dict(img='images/train/'),
-    pipeline=train_pipeline)
+    pipeline=train_pipeline,
+)
 pseudo_pairs = dict(
     type='IndexedODVGDataset',
     data_root=_base_.data_root,
     ann_file='pseudo/captions-00000.jsonl',
     image_folder='images/train',
-    pipeline=train_pipeline)
+    pipeline=train_pipeline,
+)
 
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='MixedSampler', ratios=[4, 1]),
@@ -24,5 +26,7 @@ train_dataloader = dict(
         _delete_=True,
         type='ReplaceFailedSamples',
         max_failed_share=0.01,
-        dataset=dict(type='ConcatDataset', datasets=[shapes, pseudo_pairs])))
+        dataset=dict(type='ConcatDataset', datasets=[shapes, pseudo_pairs]),
+    ),
+)
 train_cfg = dict(type='ResumableTrainLoop')

@@ -3,8 +3,10 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_nano_shapes_vqa_looks.py 2
 # The second part, glipv2_nano_shapes_vqa.py, compares two things, which is hardly learnt if asked from the start.
 _base_ = [
-    '../_base_/models/glipv2_nano.py', '../_base_/datasets/shapes_vqa.py', '../_base_/schedules/nano.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_nano.py',
+    '../_base_/datasets/shapes_vqa.py',
+    '../_base_/schedules/nano.py',
+    '../_base_/runtime.py',
 ]
 
 load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'
@@ -12,7 +14,8 @@ load_from = f'work_dirs/quickstart/iter_{_base_.max_iters}.pth'
 model = dict(
     fusion=dict(places=True),
     vqa_head=dict(type='VQAHead', text_channels=96, num_answers=len(_base_.answers), answers=_base_.answers),
-    frozen_parts=('backbone', 'neck', 'bbox_head'))
+    frozen_parts=('backbone', 'neck', 'bbox_head'),
+)
 
 max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=500)
@@ -21,7 +24,9 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='annotations/more_answers_train.json',
         question_file='annotations/more_questions_train.json',
-        only_types=('is there a', 'how many', 'what color is the', 'what shape is the', 'is the (middle)')))
+        only_types=('is there a', 'how many', 'what color is the', 'what shape is the', 'is the (middle)'),
+    ),
+)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),

@@ -13,12 +13,25 @@ train_pipeline = [
     dict(type='CleanBoxes'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'tokens_positive',
-                   'question_id', 'answer_scores')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'tokens_positive',
+            'question_id',
+            'answer_scores',
+        ),
+    ),
 ]
 grounded = dict(group_by_image=False, pipeline=train_pipeline)
 train_dataloader = dict(
-    dataset=dict(datasets=[
-        {**_base_.train2014, **grounded, 'grounding_file': 'grounding_train2014.jsonl'},
-        {**_base_.val2014, **grounded, 'grounding_file': 'grounding_val2014.jsonl'},
-    ]))
+    dataset=dict(
+        datasets=[
+            {**_base_.train2014, **grounded, 'grounding_file': 'grounding_train2014.jsonl'},
+            {**_base_.val2014, **grounded, 'grounding_file': 'grounding_val2014.jsonl'},
+        ]
+    )
+)

@@ -6,5 +6,6 @@ _base_ = './glipv2_t_coco.py'
 model = dict(
     backbone=dict(grad_checkpointing=False),
     fusion=dict(grad_checkpointing=False),
-    frozen_parts=('backbone', 'language_model', 'neck', 'fusion'))
+    frozen_parts=('backbone', 'language_model', 'neck', 'fusion'),
+)
 optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=0.05))

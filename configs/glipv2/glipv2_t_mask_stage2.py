@@ -2,8 +2,10 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_mask_stage2.py 8 --cfg-options load_from=CHECKPOINT
 # The paper takes 64 images a step; its optimiser for this stage is not published, AdamW at 1e-4 is our choice.
 _base_ = [
-    '../_base_/models/glipv2_t_mask.py', '../_base_/datasets/coco_lvis_phrasecut.py',
-    '../_base_/schedules/adamw_epochs.py', '../_base_/runtime.py'
+    '../_base_/models/glipv2_t_mask.py',
+    '../_base_/datasets/coco_lvis_phrasecut.py',
+    '../_base_/schedules/adamw_epochs.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(frozen_parts=('backbone', 'language_model', 'neck', 'fusion', 'bbox_head'))

@@ -2,13 +2,13 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_phrasecut.py 8 --cfg-options load_from=CHECKPOINT
 #   bash tools/dist_test.sh configs/glipv2/glipv2_t_phrasecut.py CHECKPOINT 8
 _base_ = [
-    '../_base_/models/glipv2_t_mask.py', '../_base_/datasets/phrasecut.py', '../_base_/schedules/adamw_epochs.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_t_mask.py',
+    '../_base_/datasets/phrasecut.py',
+    '../_base_/schedules/adamw_epochs.py',
+    '../_base_/runtime.py',
 ]
 
-model = dict(
-    backbone=dict(grad_checkpointing=True),
-    fusion=dict(grad_checkpointing=True))
+model = dict(backbone=dict(grad_checkpointing=True), fusion=dict(grad_checkpointing=True))
 
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs)

@@ -2,14 +2,17 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_prompt_coco_masks.py 8 \
 #       --cfg-options model.init_cfg.checkpoint=CHECKPOINT
 _base_ = [
-    '../_base_/models/glipv2_t_mask.py', '../_base_/datasets/coco_masks.py', '../_base_/schedules/prompt_tuning.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_t_mask.py',
+    '../_base_/datasets/coco_masks.py',
+    '../_base_/schedules/prompt_tuning.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(
     prompt_tuning=dict(type='PromptTuning', classes='CocoDataset'),
     init_cfg=dict(type='Pretrained', checkpoint='checkpoints/glipv2_t_mask.pth'),
-    fusion=dict(grad_checkpointing=True))
+    fusion=dict(grad_checkpointing=True),
+)
 
 max_epochs = 12
 monitor = 'coco/segm_mAP'

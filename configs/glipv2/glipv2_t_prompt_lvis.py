@@ -2,15 +2,18 @@
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_prompt_lvis.py 8 --cfg-options model.init_cfg.checkpoint=CHECKPOINT
 # A step shows each image one of the prompts, half the time one that has a class of the image.
 _base_ = [
-    '../_base_/models/glipv2_t_mask.py', '../_base_/datasets/lvis_masks.py', '../_base_/schedules/prompt_tuning.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_t_mask.py',
+    '../_base_/datasets/lvis_masks.py',
+    '../_base_/schedules/prompt_tuning.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(
     prompt_tuning=dict(type='PromptTuning', classes='LVISV1Dataset'),
     init_cfg=dict(type='Pretrained', checkpoint='checkpoints/glipv2_t_mask.pth'),
     fusion=dict(grad_checkpointing=True),
-    test_cfg=dict(chunked_size=40, max_per_img=300))
+    test_cfg=dict(chunked_size=40, max_per_img=300),
+)
 # a step uses some of the residuals only
 find_unused_parameters = True
 

@@ -5,11 +5,14 @@
 # with this one as _base_ that replaces data_root and metainfo of the three data sets, ann_file of the two metrics and
 # classes below; tools/finetune.py reads all of that from the folder.
 _base_ = [
-    '../_base_/models/glipv2_t.py', '../_base_/datasets/odinw_raccoon.py', '../_base_/schedules/prompt_tuning.py',
-    '../_base_/runtime.py'
+    '../_base_/models/glipv2_t.py',
+    '../_base_/datasets/odinw_raccoon.py',
+    '../_base_/schedules/prompt_tuning.py',
+    '../_base_/runtime.py',
 ]
 
 model = dict(
     # words that stand for a class go here, as overrides={'package': {'prefix': 'there is a '}}
-    prompt_tuning=dict(type='PromptTuning', classes=('raccoon', )),
-    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/glipv2_t.pth'))
+    prompt_tuning=dict(type='PromptTuning', classes=('raccoon',)),
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/glipv2_t.pth'),
+)

@@ -9,4 +9,5 @@ model = dict(
     backbone=dict(grad_checkpointing=True),
     fusion=dict(grad_checkpointing=True),
     vqa_head=dict(type='VQAHead', text_channels=768, num_answers=3129, answers=_base_.answers),
-    frozen_parts=('bbox_head',))
+    frozen_parts=('bbox_head',),
+)

@@ -3,6 +3,7 @@
 Heads read their settings from ``test_cfg`` when they predict. Changing that would change later calls, and those of
 other threads; so a call gets shallow copies of the detector and of the heads whose settings differ.
 """
+
 from __future__ import annotations
 
 import copy
@@ -11,11 +12,12 @@ from typing import Any
 from mmengine.config import ConfigDict
 from torch import nn
 
-from ..models import GLIPv2
+from glipv2_mmdet.models import GLIPv2
 
 
-def view_with_settings(model: GLIPv2, without: tuple[str, ...] = (), num_answers: int | None = None,
-                       **test_cfg: Any) -> GLIPv2:
+def view_with_settings(
+    model: GLIPv2, without: tuple[str, ...] = (), num_answers: int | None = None, **test_cfg: Any
+) -> GLIPv2:
     """A detector with the weights of ``model`` and other settings; ``model`` stays as it is.
 
     Args:

@@ -3,6 +3,7 @@
 The file name ends in the first digits of the file's SHA-256, as mmdet publishes weights. A download that broke goes on
 where it stopped; the converted file appears complete or not at all.
 """
+
 from __future__ import annotations
 
 import http
@@ -16,8 +17,8 @@ from urllib.parse import urlsplit
 import yaml
 from mmengine.logging import print_log
 
-from ..checkpoints import convert_file, sha256
-from .fetching import FetchError, open_url, read_block
+from glipv2_mmdet.apis.fetching import FetchError, open_url, read_block
+from glipv2_mmdet.checkpoints import convert_file, sha256
 
 #: Short name → model in mmdet's list of GLIP weights.
 PUBLIC_MODELS = {
@@ -45,6 +46,7 @@ class PublicCheckpoint:
         url: of the file.
         sha256: the digits of its hash that its name has.
     """
+
     name: str
     url: str
     sha256: str
@@ -68,19 +70,25 @@ def public_checkpoint(name: str) -> PublicCheckpoint:
         DownloadError: the installed mmdet does not list them.
     """
     if name not in PUBLIC_MODELS:
-        raise ValueError(f'There are no public weights for "{name}". Expected one of {", ".join(PUBLIC_MODELS)}; '
-                         'GLIPv2 weights were never published.')
+        raise ValueError(
+            f'There are no public weights for "{name}". Expected one of {", ".join(PUBLIC_MODELS)}; '
+            'GLIPv2 weights were never published.'
+        )
     import mmdet
+
     metafile = Path(mmdet.__file__).parent / '.mim' / 'configs' / 'glip' / 'metafile.yml'
     if not metafile.is_file():
-        raise DownloadError(f'The installed mmdet has no "{metafile}", which lists public weights. Install a release '
-                            'of mmdet: pip install mmdet==3.3.0')
+        raise DownloadError(
+            f'The installed mmdet has no "{metafile}", which lists public weights. Install a release '
+            'of mmdet: pip install mmdet==3.3.0'
+        )
     models = yaml.safe_load(metafile.read_text(encoding='utf-8'))['Models']
     urls = [model['Weights'] for model in models if model['Name'] == PUBLIC_MODELS[name]]
     match = _HASH.search(urls[0]) if urls else None
     if match is None:
-        raise DownloadError(f'mmdet\'s "{metafile}" has no weights with a hash for {PUBLIC_MODELS[name]}. Install '
-                            'mmdet 3.3.0.')
+        raise DownloadError(
+            f'mmdet\'s "{metafile}" has no weights with a hash for {PUBLIC_MODELS[name]}. Install mmdet 3.3.0.'
+        )
     return PublicCheckpoint(name, urls[0], match.group(1))
 
 
@@ -94,8 +102,12 @@ def downloaded_weights(name: str) -> Path | None:
     return files[-1] if files else None
 
 
-def download(checkpoint: PublicCheckpoint, folder: str | Path, mirror: str | None = None,
-             progress: Progress = lambda done, total: None) -> Path:
+def download(
+    checkpoint: PublicCheckpoint,
+    folder: str | Path,
+    mirror: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Path:
     """Fetch, check and convert a checkpoint.
 
     Args:
@@ -119,16 +131,23 @@ def download(checkpoint: PublicCheckpoint, folder: str | Path, mirror: str | Non
     try:
         _fetch(url, part, progress)
     except FetchError as error:
-        kept = f' The {part.stat().st_size:,} bytes so far are kept; repeat the command to go on.' \
-            if part.is_file() and part.stat().st_size else ''
-        raise DownloadError(f'{error}{kept} Without a connection, copy the file from another machine and convert it '
-                            'with tools/model_converters/glip_to_glipv2.py.') from error
+        kept = (
+            f' The {part.stat().st_size:,} bytes so far are kept; repeat the command to go on.'
+            if part.is_file() and part.stat().st_size
+            else ''
+        )
+        raise DownloadError(
+            f'{error}{kept} Without a connection, copy the file from another machine and convert it '
+            'with tools/model_converters/glip_to_glipv2.py.'
+        ) from error
     digest = sha256(part)
     if not digest.startswith(checkpoint.sha256):
         part.unlink()
-        raise DownloadError(f'{url}: the file has SHA-256 {digest[:8]}..., its name says {checkpoint.sha256}. It was '
-                            'damaged or is another one, and is removed. Repeat the command; if it happens again, do '
-                            'not use that server.')
+        raise DownloadError(
+            f'{url}: the file has SHA-256 {digest[:8]}..., its name says {checkpoint.sha256}. It was '
+            'damaged or is another one, and is removed. Repeat the command; if it happens again, do '
+            'not use that server.'
+        )
     convert_file(part, target)
     part.unlink()
     return target

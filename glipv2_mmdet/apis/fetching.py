@@ -2,6 +2,7 @@
 
 What counts as public: ``public_addresses.py``.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -13,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import public_addresses
+from glipv2_mmdet.apis import public_addresses
 
-MAX_IMAGE_BYTES = 50 * 2 ** 20
+MAX_IMAGE_BYTES = 50 * 2**20
 TIMEOUT = 20.0
 _BLOCK = 1 << 16
 _SCHEMES = ('http', 'https')
@@ -41,8 +42,9 @@ def is_url(text: Any) -> bool:
     return isinstance(text, str) and text.split('://')[0].lower() in _SCHEMES and '://' in text
 
 
-def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
-          check: AddressCheck | None = None) -> bytes:
+def fetch(
+    url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT, check: AddressCheck | None = None
+) -> bytes:
     """The content of a public address; of any where ``GLIPV2_PRIVATE_ADDRESSES=1`` is set.
 
     Args:
@@ -70,8 +72,13 @@ def fetch(url: str, max_bytes: int = MAX_IMAGE_BYTES, timeout: float = TIMEOUT,
 
 
 @contextmanager
-def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None,
-             check: AddressCheck | None = None, public_only: bool = False) -> Iterator[http.client.HTTPResponse]:
+def open_url(
+    url: str,
+    timeout: float = TIMEOUT,
+    headers: Mapping[str, str] | None = None,
+    check: AddressCheck | None = None,
+    public_only: bool = False,
+) -> Iterator[http.client.HTTPResponse]:
     """The open answer of a server, behind redirects.
 
     Args:
@@ -86,12 +93,18 @@ def open_url(url: str, timeout: float = TIMEOUT, headers: Mapping[str, str] | No
     """
     check_host = public_addresses.check_host if public_only else None
     checks = [one for one in (check, check_host) if one is not None]
-    connections = public_addresses.handlers() if public_only else [
-        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()]
+    connections = (
+        public_addresses.handlers() if public_only else [urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()]
+    )
     _check_address(url, checks)
     opener = urllib.request.OpenerDirector()  # the default one would follow a redirect to ftp
-    for handler in (urllib.request.ProxyHandler(), *connections, urllib.request.HTTPDefaultErrorHandler(),
-                    urllib.request.HTTPErrorProcessor(), _CheckedRedirects(checks)):
+    for handler in (
+        urllib.request.ProxyHandler(),
+        *connections,
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _CheckedRedirects(checks),
+    ):
         opener.add_handler(handler)
     request = urllib.request.Request(url, headers={'User-Agent': 'glipv2_mmdet', **(headers or {})})
     try:

@@ -2,6 +2,7 @@
 
 What ``tools/finetune.py`` runs. Several modes, shots and seeds share one process, the data and the first evaluation.
 """
+
 from __future__ import annotations
 
 import copy
@@ -24,12 +25,12 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
-from ..checkpoints import read_checkpoint, save_checkpoint, state_dict_of
-from ..compat.cpu_distributed import use_single_precision_where_no_gpu
-from ..datasets.own_data import OwnData
-from ..models import TunedPrompt
-from ..visualization import GLIPv2Visualizer
-from .finetuning_config import MONITOR, FinetuneSettings, base_config, training_config
+from glipv2_mmdet.apis.finetuning_config import MONITOR, FinetuneSettings, base_config, training_config
+from glipv2_mmdet.checkpoints import read_checkpoint, save_checkpoint, state_dict_of
+from glipv2_mmdet.compat.cpu_distributed import use_single_precision_where_no_gpu
+from glipv2_mmdet.datasets.own_data import OwnData
+from glipv2_mmdet.models import TunedPrompt
+from glipv2_mmdet.visualization import GLIPv2Visualizer
 
 #: What a run leaves beside its figures.
 PROMPT_FILE, WEIGHTS_FILE = 'best_prompt.safetensors', 'best.pth'
@@ -51,6 +52,7 @@ class FinetuneResult:
         file: the tuned prompt, or the weights.
         classes: names in label order.
     """
+
     mode: str
     shots: int | None
     seed: int
@@ -75,8 +77,9 @@ def evaluate_base(settings: FinetuneSettings, data: OwnData) -> dict[str, float]
     return _evaluate(model, config)
 
 
-def finetune(settings: FinetuneSettings, data: OwnData, before: Mapping[str, float],
-             resume: bool = False) -> FinetuneResult:
+def finetune(
+    settings: FinetuneSettings, data: OwnData, before: Mapping[str, float], resume: bool = False
+) -> FinetuneResult:
     """One run; everything it writes is in ``settings.run_dir``.
 
     Args:
@@ -121,10 +124,21 @@ def finetune(settings: FinetuneSettings, data: OwnData, before: Mapping[str, flo
     after = _evaluate(model, inference)
     _draw_pictures(model, inference, run_dir / 'pictures', settings.num_pictures, data.classes)
     result = FinetuneResult(
-        mode=settings.mode, shots=settings.shots, seed=settings.seed, ap_before=before['coco/bbox_mAP'],
-        ap50_before=before['coco/bbox_mAP_50'], ap=after['coco/bbox_mAP'], ap50=after['coco/bbox_mAP_50'],
-        split=split_that_counts(data), trained_share=sum(learning) / total, trained_parameters=sum(learning),
-        steps=steps, seconds=round(seconds, 1), file=str(file), classes=data.classes)
+        mode=settings.mode,
+        shots=settings.shots,
+        seed=settings.seed,
+        ap_before=before['coco/bbox_mAP'],
+        ap50_before=before['coco/bbox_mAP_50'],
+        ap=after['coco/bbox_mAP'],
+        ap50=after['coco/bbox_mAP_50'],
+        split=split_that_counts(data),
+        trained_share=sum(learning) / total,
+        trained_parameters=sum(learning),
+        steps=steps,
+        seconds=round(seconds, 1),
+        file=str(file),
+        classes=data.classes,
+    )
     finished.write_text(json.dumps(asdict(result), indent=1) + '\n')
     return result
 
@@ -139,14 +153,18 @@ def result_table(results: Sequence[FinetuneResult]) -> str:
     groups: dict[tuple[str, int | None], list[FinetuneResult]] = {}
     for result in results:
         groups.setdefault((result.mode, result.shots), []).append(result)
-    lines = [f'{"mode":8}{"shots":>6}{"runs":>6}{"AP before":>11}{"AP after":>16}{"AP50 after":>16}{"trained":>10}'
-             f'{"seconds":>9}']
+    lines = [
+        f'{"mode":8}{"shots":>6}{"runs":>6}{"AP before":>11}{"AP after":>16}{"AP50 after":>16}{"trained":>10}'
+        f'{"seconds":>9}'
+    ]
     for (mode, shots), runs in groups.items():
         seconds = sum(run.seconds for run in runs) / len(runs)
-        lines.append(f'{mode:8}{shots or "all":>6}{len(runs):>6}{runs[0].ap_before:>11.3f}'
-                     f'{_mean_and_deviation([run.ap for run in runs]):>16}'
-                     f'{_mean_and_deviation([run.ap50 for run in runs]):>16}{runs[0].trained_share:>10.3%}'
-                     f'{seconds:>9.0f}')
+        lines.append(
+            f'{mode:8}{shots or "all":>6}{len(runs):>6}{runs[0].ap_before:>11.3f}'
+            f'{_mean_and_deviation([run.ap for run in runs]):>16}'
+            f'{_mean_and_deviation([run.ap50 for run in runs]):>16}{runs[0].trained_share:>10.3%}'
+            f'{seconds:>9.0f}'
+        )
     return '\n'.join(lines)
 
 
@@ -200,9 +218,14 @@ def _draw_pictures(model: nn.Module, config: Config, folder: Path, number: int, 
     loader = Runner.build_dataloader(dict(copy.deepcopy(config.test_dataloader), batch_size=1), seed=0)
     for _, batch in zip(range(number), loader, strict=False):
         with torch.no_grad():
-            result, = model.test_step(batch)
+            (result,) = model.test_step(batch)
         image = mmcv.imread(result.img_path, channel_order='rgb')
         visualizer.add_datasample(
-            Path(result.img_path).stem, image, result.cpu(), draw_gt=False, pred_score_thr=0.3,
-            out_file=str(folder / f'{Path(result.img_path).stem}.png'))
+            Path(result.img_path).stem,
+            image,
+            result.cpu(),
+            draw_gt=False,
+            pred_score_thr=0.3,
+            out_file=str(folder / f'{Path(result.img_path).stem}.png'),
+        )
     print_log(f'Pictures with boxes are in {folder}.', logger='current')

@@ -1,4 +1,5 @@
 """Config of a model, mode and shots → configs to tune it on a data folder and to use the result."""
+
 from __future__ import annotations
 
 import copy
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..datasets.own_data import OwnData
-from ..text import PromptError, PromptTokenizer, prompt_from_classes
+from glipv2_mmdet.datasets.own_data import OwnData
+from glipv2_mmdet.text import PromptError, PromptTokenizer, prompt_from_classes
 
 MODES = ('prompt', 'head', 'full')
 MONITOR = 'coco/bbox_mAP'
@@ -42,6 +43,7 @@ class FinetuneSettings:
     Raises:
         ValueError: a setting out of range.
     """
+
     config: str
     base: str
     work_dir: str
@@ -84,8 +86,10 @@ def read_overrides(file: str | Path, classes: Sequence[str]) -> dict[str, dict[s
         raise PromptError(f'{file}: expected an object {{"class": "phrase"}}, got {str(content)[:60]!r}.')
     unknown = [name for name in content if name not in classes]
     if unknown:
-        raise PromptError(f'{file} has words for "{unknown[0]}", which is no class of the data ({", ".join(classes)}). '
-                          'Correct the name.')
+        raise PromptError(
+            f'{file} has words for "{unknown[0]}", which is no class of the data ({", ".join(classes)}). '
+            'Correct the name.'
+        )
     overrides = {name: {'name': words} if isinstance(words, str) else words for name, words in content.items()}
     prompt_from_classes(classes, overrides)
     return overrides
@@ -99,11 +103,20 @@ def base_config(settings: FinetuneSettings, data: OwnData) -> Config:
     """
     config = Config.fromfile(settings.config)
     if config.get('model', {}).get('type') != 'GLIPv2' or 'test_dataloader' not in config:
-        raise ValueError(f'"{settings.config}" is no config of a GLIPv2 model with a test_dataloader. Give the config '
-                         'the checkpoint was trained with.')
+        raise ValueError(
+            f'"{settings.config}" is no config of a GLIPv2 model with a test_dataloader. Give the config '
+            'the checkpoint was trained with.'
+        )
     # losses of pre-training and masks have no place in a set of boxes
-    config.model.update(mlm_head=None, inter_loss=None, mask_head=None, prompt_tuning=None, tuned_prompt=None,
-                        frozen_parts=(), init_cfg=None)
+    config.model.update(
+        mlm_head=None,
+        inter_loss=None,
+        mask_head=None,
+        prompt_tuning=None,
+        tuned_prompt=None,
+        frozen_parts=(),
+        init_cfg=None,
+    )
     split = 'test' if 'test' in data.ann_files else 'valid'
     config.test_dataloader, config.test_evaluator = _evaluation(config, settings, data, split)
     config.val_dataloader, config.val_evaluator = _evaluation(config, settings, data, 'valid')
@@ -130,12 +143,15 @@ def training_config(settings: FinetuneSettings, data: OwnData) -> Config:
     # the rate drops, and the run ends, when the validation says so (GLIP's rule, for fewer evaluations)
     patience = max(1, settings.evaluations // 4)
     config.param_scheduler = [
-        dict(type='ReduceOnPlateauLR', monitor=MONITOR, rule='greater', factor=0.1, patience=patience)]
+        dict(type='ReduceOnPlateauLR', monitor=MONITOR, rule='greater', factor=0.1, patience=patience)
+    ]
     if settings.mode != 'prompt':
         config.param_scheduler.insert(
-            0, dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=max(1, steps // 10)))
-    config.custom_hooks = [dict(type='EarlyStoppingHook', monitor=MONITOR, rule='greater', min_delta=0.0005,
-                                patience=max(3, 2 * patience))]
+            0, dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=max(1, steps // 10))
+        )
+    config.custom_hooks = [
+        dict(type='EarlyStoppingHook', monitor=MONITOR, rule='greater', min_delta=0.0005, patience=max(3, 2 * patience))
+    ]
     checkpoint = dict(type='DurableCheckpointHook', by_epoch=False, interval=interval, max_keep_ckpts=2)
     if settings.mode == 'prompt':
         config.custom_hooks.append(dict(type='PromptCheckpointHook', monitor=MONITOR))
@@ -155,17 +171,26 @@ def training_config(settings: FinetuneSettings, data: OwnData) -> Config:
 
 def _dataset(data: OwnData, split: str, settings: FinetuneSettings, pipeline: list) -> dict:
     return dict(
-        type='CocoDataset', ann_file=str(Path(data.ann_files[split]).resolve()), data_prefix=dict(img=''),
-        metainfo=dict(classes=data.classes), return_classes=True,
-        caption_prompt=copy.deepcopy(dict(settings.overrides)) or None, pipeline=pipeline)
+        type='CocoDataset',
+        ann_file=str(Path(data.ann_files[split]).resolve()),
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=data.classes),
+        return_classes=True,
+        caption_prompt=copy.deepcopy(dict(settings.overrides)) or None,
+        pipeline=pipeline,
+    )
 
 
 def _evaluation(config: Config, settings: FinetuneSettings, data: OwnData, split: str) -> tuple[dict, dict]:
     pipeline = _pipeline(config.test_dataloader.dataset)
     loader = dict(
-        batch_size=1, num_workers=settings.workers, persistent_workers=settings.workers > 0, drop_last=False,
+        batch_size=1,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        drop_last=False,
         sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(_dataset(data, split, settings, pipeline), test_mode=True))
+        dataset=dict(_dataset(data, split, settings, pipeline), test_mode=True),
+    )
     return loader, dict(type='CocoMetric', ann_file=loader['dataset']['ann_file'], metric='bbox')
 
 
@@ -174,8 +199,10 @@ def _train_dataloader(config: Config, settings: FinetuneSettings, data: OwnData)
     pipeline = [step for step in _pipeline(config.train_dataloader.dataset) if step['type'] != 'LoadMasks']
     place = next((number for number, step in enumerate(pipeline) if step['type'] == 'BuildPrompt'), None)
     if place is None:
-        raise ValueError(f'The training pipeline of "{settings.config}" has no BuildPrompt. Give the config the '
-                         'checkpoint was trained with.')
+        raise ValueError(
+            f'The training pipeline of "{settings.config}" has no BuildPrompt. Give the config the '
+            'checkpoint was trained with.'
+        )
     if settings.mode == 'prompt':  # the detector makes the prompt, of several parts if need be
         del pipeline[place]
         pipeline[-1]['meta_keys'] = (*(key for key in pipeline[-1]['meta_keys'] if key != 'prompt'), 'text')
@@ -187,10 +214,18 @@ def _train_dataloader(config: Config, settings: FinetuneSettings, data: OwnData)
         fits = tokenizer.count_tokens(prompt.text) + 2 <= tokenizer.max_tokens
         pipeline[place] = dict(type='BuildPrompt', sample=not fits, **limits)
     return dict(
-        batch_size=settings.batch_size, num_workers=settings.workers, persistent_workers=settings.workers > 0,
+        batch_size=settings.batch_size,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
         sampler=dict(type='InfiniteSampler', shuffle=True),
-        dataset=dict(type='FewShotDataset', shots=settings.shots, seed=settings.seed, copies=1,
-                     dataset=_dataset(data, 'train', settings, pipeline)))
+        dataset=dict(
+            type='FewShotDataset',
+            shots=settings.shots,
+            seed=settings.seed,
+            copies=1,
+            dataset=_dataset(data, 'train', settings, pipeline),
+        ),
+    )
 
 
 def _optim_wrapper(config: Config, settings: FinetuneSettings) -> dict:

@@ -3,6 +3,7 @@
 Files are decoded as the model's own pipeline decodes them (library, EXIF orientation), so that a path and the data
 loader of an evaluation give the same pixels.
 """
+
 from __future__ import annotations
 
 import glob
@@ -20,17 +21,29 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .fetching import fetch, is_url
+from glipv2_mmdet.apis.fetching import fetch, is_url
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
-_EXPECTED = ('Expected an image file, folder, pattern, video or address, an RGB array (H, W, 3) of uint8, a PIL image, '
-             'or a list of these.')
+_EXPECTED = (
+    'Expected an image file, folder, pattern, video or address, an RGB array (H, W, 3) of uint8, a PIL image, '
+    'or a list of these.'
+)
 
 
 #: What decoders raise.
-_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, EOFError, ValueError, SyntaxError, TypeError,
-           struct.error, AttributeError, IndexError)
+_BROKEN = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    AttributeError,
+    IndexError,
+)
 
 
 class ImageInputError(ValueError):
@@ -45,6 +58,7 @@ class InputImage:
         rgb: (H, W, 3) uint8.
         source: path, address, ``video.mp4#12`` for a frame, ``array`` or ``image`` for what has no name.
     """
+
     rgb: np.ndarray
     source: str
 
@@ -57,6 +71,7 @@ class Decoder:
         color_type: as in mmcv; 'color' turns the image as its EXIF tag says.
         imdecode_backend: 'cv2', 'pillow', ...
     """
+
     color_type: str = 'color'
     imdecode_backend: str | None = 'cv2'
 
@@ -145,6 +160,7 @@ class ImageInputs:
 @dataclass(frozen=True)
 class _Found:
     """A file that was found rather than named."""
+
     path: Path
 
 
@@ -164,8 +180,10 @@ class _Video:
         finally:
             video.release()
         if number == 0:
-            raise ImageInputError(f'Video "{self.path}" has no frame that can be read: it is broken, or OpenCV was '
-                                  'built without its format. Convert it, for example to .mp4 (H.264).')
+            raise ImageInputError(
+                f'Video "{self.path}" has no frame that can be read: it is broken, or OpenCV was '
+                'built without its format. Convert it, for example to .mp4 (H.264).'
+            )
 
 
 def _expand(item: Any) -> Sequence[Any]:
@@ -178,13 +196,16 @@ def _expand(item: Any) -> Sequence[Any]:
     try:
         is_dir = path.is_dir()
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise FileNotFoundError(f'There is no image "{str(item)[:60]}" ({error.__class__.__name__}). '
-                                f'{_EXPECTED}') from error
+        raise FileNotFoundError(
+            f'There is no image "{str(item)[:60]}" ({error.__class__.__name__}). {_EXPECTED}'
+        ) from error
     if is_dir:
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         if not found:
-            raise ImageInputError(f'Folder "{path}" has no images ({", ".join(IMAGE_SUFFIXES)}). For those of its '
-                                  f'sub-folders give a pattern: "{path}/**/*.jpg".')
+            raise ImageInputError(
+                f'Folder "{path}" has no images ({", ".join(IMAGE_SUFFIXES)}). For those of its '
+                f'sub-folders give a pattern: "{path}/**/*.jpg".'
+            )
         return [_Found(file) for file in found]
     if path.is_file():
         return [_Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else path]
@@ -199,11 +220,16 @@ def _expand(item: Any) -> Sequence[Any]:
 
 def _as_rgb(array: np.ndarray, source: str) -> np.ndarray:
     """(H, W), (H, W, 1) or (H, W, 4) too; transparency is dropped."""
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) \
-            or 0 in array.shape:
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] not in (1, 3, 4))
+        or 0 in array.shape
+    ):
         raise ImageInputError(
             f'"{source}" is an array of {array.dtype} with shape {array.shape}. Expected RGB (H, W, 3) of uint8; '
-            'numbers from 0 to 1 become that by (255 * array).round().astype("uint8").')
+            'numbers from 0 to 1 become that by (255 * array).round().astype("uint8").'
+        )
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[2] == 1:

@@ -6,6 +6,7 @@
 
 What an image is: ``images.py``. Names, configs and weights: ``model_loading.py``. Results: ``results.py``.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,17 +22,17 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from tqdm import tqdm
 
-from ..models import GLIPv2
-from ..models.detectors.tuned_prompts import tuning_of
-from ..text import PromptError
-from .call_settings import view_with_settings
-from .images import Decoder, ImageInputError, ImageInputs, InputImage
-from .model_loading import load_model
-from .model_names import MODEL_CONFIGS, names_with
-from .pairing import pair, phrases_per_caption, texts
-from .queries import Query, caption_query, class_query, question_query
-from .result_making import answer_of, caption_result_of, detections_of
-from .results import Answer, Caption, Detections, Grounding
+from glipv2_mmdet.apis.call_settings import view_with_settings
+from glipv2_mmdet.apis.images import Decoder, ImageInputError, ImageInputs, InputImage
+from glipv2_mmdet.apis.model_loading import load_model
+from glipv2_mmdet.apis.model_names import MODEL_CONFIGS, names_with
+from glipv2_mmdet.apis.pairing import pair, phrases_per_caption, texts
+from glipv2_mmdet.apis.queries import Query, caption_query, class_query, question_query
+from glipv2_mmdet.apis.result_making import answer_of, caption_result_of, detections_of
+from glipv2_mmdet.apis.results import Answer, Caption, Detections, Grounding
+from glipv2_mmdet.models import GLIPv2
+from glipv2_mmdet.models.detectors.tuned_prompts import tuning_of
+from glipv2_mmdet.text import PromptError
 
 R = TypeVar('R', Detections, Grounding, Answer, Caption)
 #: What a call gives: a result for one image, a list for several, an iterator for a video or with ``stream``.
@@ -65,8 +66,13 @@ class GLIPv2Inferencer:
         ValueError: no such model.
     """
 
-    def __init__(self, model: str | PathLike | Config, weights: str | PathLike | None = None,
-                 device: str | torch.device | None = None, tuned_prompt: str | PathLike | None = None) -> None:
+    def __init__(
+        self,
+        model: str | PathLike | Config,
+        weights: str | PathLike | None = None,
+        device: str | torch.device | None = None,
+        tuned_prompt: str | PathLike | None = None,
+    ) -> None:
         loaded = load_model(model, weights, device)
         self.model: GLIPv2 = loaded.model
         self.config = loaded.config
@@ -82,9 +88,19 @@ class GLIPv2Inferencer:
         """Short names of models."""
         return tuple(MODEL_CONFIGS)
 
-    def detect(self, images: Any, prompt: str | Iterable[str] | None = None, *, threshold: float = 0.3,
-               max_boxes: int = 100, nms_iou: float | None = None, batch_size: int = 1, progress: bool = False,
-               stream: bool = False, frame_step: int = 1) -> Results[Detections]:
+    def detect(
+        self,
+        images: Any,
+        prompt: str | Iterable[str] | None = None,
+        *,
+        threshold: float = 0.3,
+        max_boxes: int = 100,
+        nms_iou: float | None = None,
+        batch_size: int = 1,
+        progress: bool = False,
+        stream: bool = False,
+        frame_step: int = 1,
+    ) -> Results[Detections]:
         """Boxes of what the prompt names.
 
         Args:
@@ -111,13 +127,24 @@ class GLIPv2Inferencer:
         self._check_boxes(threshold, max_boxes)
         view = self._box_view(threshold, max_boxes, nms_iou, without=('mask_head',))
         query = self._class_query(prompt)
-        return self._run(view, images, query, partial(detections_of, threshold=threshold), batch_size, progress,
-                         stream, frame_step)
+        return self._run(
+            view, images, query, partial(detections_of, threshold=threshold), batch_size, progress, stream, frame_step
+        )
 
-    def segment(self, images: Any, prompt: str | Iterable[str] | None = None, *, threshold: float = 0.3,
-                max_boxes: int = 100, nms_iou: float | None = None, mask_threshold: float | None = None,
-                batch_size: int = 1, progress: bool = False, stream: bool = False,
-                frame_step: int = 1) -> Results[Detections]:
+    def segment(
+        self,
+        images: Any,
+        prompt: str | Iterable[str] | None = None,
+        *,
+        threshold: float = 0.3,
+        max_boxes: int = 100,
+        nms_iou: float | None = None,
+        mask_threshold: float | None = None,
+        batch_size: int = 1,
+        progress: bool = False,
+        stream: bool = False,
+        frame_step: int = 1,
+    ) -> Results[Detections]:
         """Boxes and masks of what the prompt names.
 
         Args:
@@ -134,13 +161,25 @@ class GLIPv2Inferencer:
             raise _missing('mask_head', 'masks', ('-mask',))
         view = self._box_view(threshold, max_boxes, nms_iou, mask_thr_binary=mask_threshold, rle_masks=False)
         query = self._class_query(prompt)
-        return self._run(view, images, query, partial(detections_of, threshold=threshold), batch_size, progress,
-                         stream, frame_step)
+        return self._run(
+            view, images, query, partial(detections_of, threshold=threshold), batch_size, progress, stream, frame_step
+        )
 
-    def ground(self, images: Any, captions: str | Sequence[str], *, phrases: Sequence | int | None = None,
-               threshold: float = 0.3, max_boxes: int = 100, nms_iou: float | None = None, masks: bool = False,
-               batch_size: int = 1, progress: bool = False, stream: bool = False,
-               frame_step: int = 1) -> Results[Grounding]:
+    def ground(
+        self,
+        images: Any,
+        captions: str | Sequence[str],
+        *,
+        phrases: Sequence | int | None = None,
+        threshold: float = 0.3,
+        max_boxes: int = 100,
+        nms_iou: float | None = None,
+        masks: bool = False,
+        batch_size: int = 1,
+        progress: bool = False,
+        stream: bool = False,
+        frame_step: int = 1,
+    ) -> Results[Grounding]:
         """Boxes of the phrases of a sentence.
 
         Args:
@@ -169,9 +208,19 @@ class GLIPv2Inferencer:
         make = partial(detections_of, threshold=threshold, kind=Grounding)
         return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
 
-    def ask(self, images: Any, questions: str | Sequence[str], *, num_answers: int = 5, threshold: float = 0.3,
-            max_boxes: int = 100, batch_size: int = 1, progress: bool = False, stream: bool = False,
-            frame_step: int = 1) -> Results[Answer]:
+    def ask(
+        self,
+        images: Any,
+        questions: str | Sequence[str],
+        *,
+        num_answers: int = 5,
+        threshold: float = 0.3,
+        max_boxes: int = 100,
+        batch_size: int = 1,
+        progress: bool = False,
+        stream: bool = False,
+        frame_step: int = 1,
+    ) -> Results[Answer]:
         """Answers to questions; with a grounded VQA head, also where they are.
 
         Args:
@@ -193,17 +242,33 @@ class GLIPv2Inferencer:
             raise _missing('vqa_head', 'answers', ('-vqa',))
         token = self.model.language_model.tokenizer.answer_token if head.grounded else None
         make_query = partial(question_query, answer_token=token)
-        queries = make_query(questions) if isinstance(questions, str) else [
-            *map(make_query, texts(questions, 'question'))]
+        queries = (
+            make_query(questions) if isinstance(questions, str) else [*map(make_query, texts(questions, 'question'))]
+        )
         view = view_with_settings(
-            self.model, without=('mask_head',), num_answers=num_answers, max_per_img=max_boxes,
-            score_thr=self._phrase_threshold(threshold))
-        return self._run(view, images, queries, partial(answer_of, threshold=threshold), batch_size, progress, stream,
-                         frame_step)
+            self.model,
+            without=('mask_head',),
+            num_answers=num_answers,
+            max_per_img=max_boxes,
+            score_thr=self._phrase_threshold(threshold),
+        )
+        return self._run(
+            view, images, queries, partial(answer_of, threshold=threshold), batch_size, progress, stream, frame_step
+        )
 
-    def caption(self, images: Any, *, beam_size: int | None = None, max_words: int | None = None,
-                threshold: float = 0.3, max_boxes: int = 100, batch_size: int = 1, progress: bool = False,
-                stream: bool = False, frame_step: int = 1) -> Results[Caption]:
+    def caption(
+        self,
+        images: Any,
+        *,
+        beam_size: int | None = None,
+        max_words: int | None = None,
+        threshold: float = 0.3,
+        max_boxes: int = 100,
+        batch_size: int = 1,
+        progress: bool = False,
+        stream: bool = False,
+        frame_step: int = 1,
+    ) -> Results[Caption]:
         """A sentence about each image; where the model grounds captions, also where its phrases are.
 
         Args:
@@ -218,13 +283,26 @@ class GLIPv2Inferencer:
         self._check_boxes(threshold, max_boxes)
         if self.model.caption_head is None:
             raise _missing('caption_head', 'captions', ('-caption',))
-        search = {name: value for name, value in (('beam_size', beam_size), ('max_words', max_words))
-                  if value is not None}
+        search = {
+            name: value for name, value in (('beam_size', beam_size), ('max_words', max_words)) if value is not None
+        }
         view = view_with_settings(
-            self.model, without=('mask_head',), max_per_img=max_boxes, score_thr=self._phrase_threshold(threshold),
-            caption={**self.model.test_cfg.get('caption', {}), **search})
-        return self._run(view, images, Query(None), partial(caption_result_of, threshold=threshold), batch_size,
-                         progress, stream, frame_step)
+            self.model,
+            without=('mask_head',),
+            max_per_img=max_boxes,
+            score_thr=self._phrase_threshold(threshold),
+            caption={**self.model.test_cfg.get('caption', {}), **search},
+        )
+        return self._run(
+            view,
+            images,
+            Query(None),
+            partial(caption_result_of, threshold=threshold),
+            batch_size,
+            progress,
+            stream,
+            frame_step,
+        )
 
     def save_pretrained(self, folder: str | PathLike) -> None:
         """Write a folder that ``GLIPv2Inferencer(folder)`` opens, here or on another machine, without other files.
@@ -234,7 +312,8 @@ class GLIPv2Inferencer:
         Raises:
             FileExistsError: the folder has other files.
         """
-        from .pretrained import save_pretrained
+        from glipv2_mmdet.apis.pretrained import save_pretrained
+
         save_pretrained(self.model, self.config, self.pipeline, folder)
 
     @classmethod
@@ -245,13 +324,22 @@ class GLIPv2Inferencer:
             FileNotFoundError: it is no such folder.
             CheckpointError: its weights do not fit its config.
         """
-        from .pretrained import check_pretrained
+        from glipv2_mmdet.apis.pretrained import check_pretrained
+
         check_pretrained(folder)
         return cls(folder, device=device)
 
-    def _run(self, view: GLIPv2, images: Any, queries: Query | list[Query],
-             make: Callable[[DetDataSample, InputImage, Query], R], batch_size: int, progress: bool, stream: bool,
-             frame_step: int) -> Results[R]:
+    def _run(
+        self,
+        view: GLIPv2,
+        images: Any,
+        queries: Query | list[Query],
+        make: Callable[[DetDataSample, InputImage, Query], R],
+        batch_size: int,
+        progress: bool,
+        stream: bool,
+        frame_step: int,
+    ) -> Results[R]:
         if batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}. Expected 1 or more.')
         inputs = ImageInputs(images, self._decoder, frame_step)
@@ -262,8 +350,14 @@ class GLIPv2Inferencer:
             return next(results)
         return results if stream or inputs.has_video else list(results)
 
-    def _results(self, view: GLIPv2, pairs: Iterator[tuple[InputImage, Query]],
-                 make: Callable[[DetDataSample, InputImage, Query], R], batch_size: int, bar: tqdm) -> Iterator[R]:
+    def _results(
+        self,
+        view: GLIPv2,
+        pairs: Iterator[tuple[InputImage, Query]],
+        make: Callable[[DetDataSample, InputImage, Query], R],
+        batch_size: int,
+        bar: tqdm,
+    ) -> Iterator[R]:
         with bar:
             while batch := list(islice(pairs, batch_size)):
                 samples = pseudo_collate([self._prepare(image, query) for image, query in batch])
@@ -278,14 +372,24 @@ class GLIPv2Inferencer:
         bgr = image.rgb[..., ::-1].copy()  # the order of mmcv's loading
         shape = bgr.shape[:2]
         try:
-            packed = self._transforms(dict(
-                img=bgr, img_path=image.source, img_id=0, img_shape=shape, ori_shape=shape, height=shape[0],
-                width=shape[1], instances=[]))
+            packed = self._transforms(
+                dict(
+                    img=bgr,
+                    img_path=image.source,
+                    img_id=0,
+                    img_shape=shape,
+                    ori_shape=shape,
+                    height=shape[0],
+                    width=shape[1],
+                    instances=[],
+                )
+            )
         except (cv2.error, ValueError, ZeroDivisionError) as error:
             raise ImageInputError(
                 f'"{image.source}" of {shape[1]} x {shape[0]} pixels cannot be brought to the size the model reads '
                 f'({" ".join(str(error).split())}). A long, narrow image is left with less than a pixel on its shorter '
-                'side: cut it into pieces.') from error
+                'side: cut it into pieces.'
+            ) from error
         packed['data_samples'].set_metainfo(query.metainfo())
         return packed
 
@@ -294,26 +398,36 @@ class GLIPv2Inferencer:
             return class_query(prompt)
         tuning = tuning_of(self.model, DetDataSample())
         if tuning is None or tuning.is_positional:
-            raise PromptError('There is no prompt. Say what to look for: "cat . remote" or ["cat", "remote"]; only a '
-                              'prompt that was tuned on classes (tuned_prompt=...) brings its own.')
+            raise PromptError(
+                'There is no prompt. Say what to look for: "cat . remote" or ["cat", "remote"]; only a '
+                'prompt that was tuned on classes (tuned_prompt=...) brings its own.'
+            )
         return Query(tuning.prompt, text=None)
 
-    def _box_view(self, threshold: float, max_boxes: int, nms_iou: float | None, without: tuple[str, ...] = (),
-                  **test_cfg: Any) -> GLIPv2:
+    def _box_view(
+        self, threshold: float, max_boxes: int, nms_iou: float | None, without: tuple[str, ...] = (), **test_cfg: Any
+    ) -> GLIPv2:
         head = self.model.vqa_head
         if head is not None and not head.grounded:
-            raise MissingHeadError('This model answers questions only: its VQA head is not grounded, so nothing in it '
-                                   'was trained to find boxes. Use glipv2-t or glipv2-nano, or a grounded one: '
-                                   f'{", ".join(names_with(["-grounded-vqa"]))}.')
+            raise MissingHeadError(
+                'This model answers questions only: its VQA head is not grounded, so nothing in it '
+                'was trained to find boxes. Use glipv2-t or glipv2-nano, or a grounded one: '
+                f'{", ".join(names_with(["-grounded-vqa"]))}.'
+            )
         if nms_iou is not None and not 0 < nms_iou <= 1:
             raise ValueError(f'nms_iou is {nms_iou}. Expected more than 0 and at most 1.')
         return view_with_settings(
-            self.model, without=without, max_per_img=max_boxes, score_thr=self._phrase_threshold(threshold),
-            nms=None if nms_iou is None else dict(type='nms', iou_threshold=nms_iou), **test_cfg)
+            self.model,
+            without=without,
+            max_per_img=max_boxes,
+            score_thr=self._phrase_threshold(threshold),
+            nms=None if nms_iou is None else dict(type='nms', iou_threshold=nms_iou),
+            **test_cfg,
+        )
 
     def _phrase_threshold(self, threshold: float) -> float:
         """The head drops phrase scores before it multiplies centerness, at most 1: sqrt(p * c) > t needs p > t²."""
-        return min(self.model.test_cfg.get('score_thr', 0.0), threshold ** 2)
+        return min(self.model.test_cfg.get('score_thr', 0.0), threshold**2)
 
     @staticmethod
     def _check_boxes(threshold: float, max_boxes: int) -> None:
@@ -326,8 +440,10 @@ class GLIPv2Inferencer:
 def _missing(head: str, what: str, endings: Sequence[str]) -> MissingHeadError:
     names = names_with(endings)
     configs = ', '.join(f'{name} (configs/glipv2/{MODEL_CONFIGS[name]})' for name in (names[0], names[-1]))
-    return MissingHeadError(f'This model has no {head}, so it makes no {what}. Use a model with one and weights that '
-                            f'were trained with it: {configs}.')
+    return MissingHeadError(
+        f'This model has no {head}, so it makes no {what}. Use a model with one and weights that '
+        f'were trained with it: {configs}.'
+    )
 
 
 def _step_name(step: Any) -> str:

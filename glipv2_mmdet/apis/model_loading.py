@@ -1,4 +1,5 @@
 """Name, config or folder, and weights → a model in eval mode, ready for images. Every weight is accounted for."""
+
 from __future__ import annotations
 
 import copy
@@ -19,11 +20,11 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ..checkpoints import CheckpointError, load_weights, read_checkpoint, state_dict_of
-from ..models import GLIPv2
-from .downloads import downloaded_weights
-from .model_names import config_of
-from .pretrained import is_pretrained, read_pretrained
+from glipv2_mmdet.apis.downloads import downloaded_weights
+from glipv2_mmdet.apis.model_names import config_of
+from glipv2_mmdet.apis.pretrained import is_pretrained, read_pretrained
+from glipv2_mmdet.checkpoints import CheckpointError, load_weights, read_checkpoint, state_dict_of
+from glipv2_mmdet.models import GLIPv2
 
 #: Parts of a checkpoint that serve training alone.
 TRAINING_PARTS = ('mlm_head', 'inter_loss', 'prompt_tuning')
@@ -38,13 +39,15 @@ class LoadedModel:
         pipeline: steps of the test pipeline, the one that loads the image among them.
         config: of the model, complete; what ``save_pretrained`` writes.
     """
+
     model: GLIPv2
     pipeline: tuple[Mapping[str, Any], ...]
     config: Mapping[str, Any]
 
 
-def load_model(model: str | PathLike | Config, weights: str | PathLike | None = None,
-               device: str | torch.device | None = None) -> LoadedModel:
+def load_model(
+    model: str | PathLike | Config, weights: str | PathLike | None = None, device: str | torch.device | None = None
+) -> LoadedModel:
     """Build a model and load its weights.
 
     Args:
@@ -72,8 +75,12 @@ def load_model(model: str | PathLike | Config, weights: str | PathLike | None = 
     if state_dict is None:
         with _quiet():
             detector.init_weights()
-        print_log(f'{_title(model)} was given no weights: they are RANDOM, and what it finds means nothing. Pass '
-                  'weights="file.pth" (--weights file.pth).', logger='current', level=logging.WARNING)
+        print_log(
+            f'{_title(model)} was given no weights: they are RANDOM, and what it finds means nothing. Pass '
+            'weights="file.pth" (--weights file.pth).',
+            logger='current',
+            level=logging.WARNING,
+        )
     else:
         _load(detector, state_dict, weights, _title(model))
     return LoadedModel(detector.to(device or get_device()).eval(), tuple(pipeline), parts)
@@ -88,11 +95,14 @@ def inference_parts(config: Config) -> tuple[dict[str, Any], list[dict[str, Any]
     name = config.filename or 'The config'
     parts = config.get('model', {})
     if str(parts.get('type', '')).split('.')[-1] != 'GLIPv2':
-        raise ValueError(f'{name} is no config of a GLIPv2 model (type {parts.get("type")!r}). Give one of '
-                         'configs/glipv2.')
+        raise ValueError(
+            f'{name} is no config of a GLIPv2 model (type {parts.get("type")!r}). Give one of configs/glipv2.'
+        )
     if 'test_dataloader' not in config:
-        raise ValueError(f'{name} has no test_dataloader, whose pipeline says how images are prepared. Give the config '
-                         'the model was evaluated with.')
+        raise ValueError(
+            f'{name} has no test_dataloader, whose pipeline says how images are prepared. Give the config '
+            'the model was evaluated with.'
+        )
     pipeline = get_test_pipeline_cfg(config)
     plain = copy.deepcopy(config).to_dict() if hasattr(config, 'to_dict') else copy.deepcopy(config._to_lazy_dict())
     parts = {**plain['model'], 'init_cfg': None, **{name: None for name in TRAINING_PARTS}}
@@ -123,8 +133,12 @@ def _config_file(model: str | PathLike) -> Path:
 def _load(detector: GLIPv2, state_dict: Mapping[str, Tensor], weights: str | PathLike, title: str) -> None:
     try:
         # older VQA checkpoints do not say which vocabulary they know
-        load_weights(detector, state_dict, allow_missing=('vqa_head.vocabulary_hash',),
-                     allow_unexpected=[f'{part}.*' for part in TRAINING_PARTS])
+        load_weights(
+            detector,
+            state_dict,
+            allow_missing=('vqa_head.vocabulary_hash',),
+            allow_unexpected=[f'{part}.*' for part in TRAINING_PARTS],
+        )
     except CheckpointError as error:
         raise CheckpointError(f'{title} was given "{weights}". {error}') from error
 

@@ -1,4 +1,5 @@
 """Short names of models → the configs that the package ships."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -48,8 +49,10 @@ def configs_dir() -> Path:
     for folder in (_PACKAGE.parent / 'configs', _PACKAGE / '.mim' / 'configs'):
         if (folder / 'glipv2').is_dir():
             return folder
-    raise FileNotFoundError(f'The configs of glipv2_mmdet are not in "{_PACKAGE}/.mim". Install the package again '
-                            "(pip install --force-reinstall --no-deps), or give a config's path.")
+    raise FileNotFoundError(
+        f'The configs of glipv2_mmdet are not in "{_PACKAGE}/.mim". Install the package again '
+        "(pip install --force-reinstall --no-deps), or give a config's path."
+    )
 
 
 def config_of(name: str) -> Path:
@@ -62,8 +65,10 @@ def config_of(name: str) -> Path:
         for file in (configs_dir() / 'glipv2').rglob('*.py'):
             if file.stem == name:
                 return file
-        raise ValueError(f'There is no model "{name}", and no such file or folder. Expected one of '
-                         f'{", ".join(MODEL_CONFIGS)}, the path of a config (.py), or a folder of save_pretrained().')
+        raise ValueError(
+            f'There is no model "{name}", and no such file or folder. Expected one of '
+            f'{", ".join(MODEL_CONFIGS)}, the path of a config (.py), or a folder of save_pretrained().'
+        )
     return configs_dir() / 'glipv2' / MODEL_CONFIGS[name]
 
 

@@ -1,14 +1,15 @@
 """Which text goes with which image, where several of either are given."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from ..text import PromptError
-from ..text.prompt import shorten
-from .images import ImageInputError, ImageInputs, InputImage
-from .queries import Query
+from glipv2_mmdet.apis.images import ImageInputError, ImageInputs, InputImage
+from glipv2_mmdet.apis.queries import Query
+from glipv2_mmdet.text import PromptError
+from glipv2_mmdet.text.prompt import shorten
 
 
 def pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tuple[InputImage, Query]], int]:
@@ -25,11 +26,15 @@ def pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tu
     if inputs.is_single:
         return chain.from_iterable(((image, query) for query in queries) for image in inputs), len(queries)
     if inputs.has_video or inputs.has_found:
-        raise ImageInputError('Several texts were given with a folder, pattern or video. Give one text for all of its '
-                              'images, or a list of images with one text each.')
+        raise ImageInputError(
+            'Several texts were given with a folder, pattern or video. Give one text for all of its '
+            'images, or a list of images with one text each.'
+        )
     if len(inputs) != len(queries):
-        raise ImageInputError(f'{len(inputs)} images were given with {len(queries)} texts. Give one text for all '
-                              'images, or one per image.')
+        raise ImageInputError(
+            f'{len(inputs)} images were given with {len(queries)} texts. Give one text for all '
+            'images, or one per image.'
+        )
     return zip(inputs, queries, strict=True), len(queries)
 
 
@@ -40,8 +45,10 @@ def texts(given: Any, what: str) -> list[Any]:
         PromptError: it is no list.
     """
     if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
-        raise PromptError(f'What was asked is {shorten(repr(given))} ({type(given).__name__}). Expected a {what}, or a '
-                          'list of them, one per image.')
+        raise PromptError(
+            f'What was asked is {shorten(repr(given))} ({type(given).__name__}). Expected a {what}, or a '
+            'list of them, one per image.'
+        )
     return list(given)
 
 
@@ -54,9 +61,12 @@ def phrases_per_caption(phrases: Any, captions: Sequence[str]) -> Sequence[Any]:
     if phrases is None or (isinstance(phrases, int) and phrases == -1):
         return [phrases] * len(captions)
     if not isinstance(phrases, Sequence) or isinstance(phrases, str):
-        raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of '
-                          'phrases per sentence.')
+        raise PromptError(
+            f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected one list of '
+            'phrases per sentence.'
+        )
     if len(phrases) != len(captions):
-        raise PromptError(f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases '
-                          'per sentence.')
+        raise PromptError(
+            f'phrases has {len(phrases)} entries for {len(captions)} sentences. Give one list of phrases per sentence.'
+        )
     return phrases

@@ -3,6 +3,7 @@
 ``config.json`` holds the resolved model and test pipeline. Beyond plain json it knows two marks:
 ``{"__tuple__": [...]}``, because mmcv tells tuples from lists, and ``{"__file__": name}`` for what lies beside it.
 """
+
 from __future__ import annotations
 
 import json
@@ -15,11 +16,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import CheckpointError
-from ..models import GLIPv2
-from ..text.tokenize import SHIPPED_VOCABS
-from ..version import __version__
-from .pretrained_checks import check_config, without_start_weights
+from glipv2_mmdet.apis.pretrained_checks import check_config, without_start_weights
+from glipv2_mmdet.checkpoints import CheckpointError
+from glipv2_mmdet.models import GLIPv2
+from glipv2_mmdet.text.tokenize import SHIPPED_VOCABS
+from glipv2_mmdet.version import __version__
 
 CONFIG, WEIGHTS, PROMPT, README = 'config.json', 'model.safetensors', 'prompt.safetensors', 'README.md'
 VOCAB, TEXT_ENCODER = 'vocab', 'text_encoder'
@@ -35,6 +36,7 @@ class PretrainedFolder:
         pipeline: steps of the test pipeline.
         weights: the safetensors file.
     """
+
     model: dict[str, Any]
     pipeline: tuple[dict[str, Any], ...]
     weights: Path
@@ -52,12 +54,15 @@ def check_pretrained(path: str | PathLike) -> None:
         FileNotFoundError: it has none.
     """
     if not is_pretrained(path):
-        raise FileNotFoundError(f'"{path}" is no folder of a model: it has no {CONFIG}. Make one with '
-                                'GLIPv2Inferencer(...).save_pretrained(folder).')
+        raise FileNotFoundError(
+            f'"{path}" is no folder of a model: it has no {CONFIG}. Make one with '
+            'GLIPv2Inferencer(...).save_pretrained(folder).'
+        )
 
 
-def save_pretrained(model: GLIPv2, config: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]],
-                    folder: str | PathLike) -> None:
+def save_pretrained(
+    model: GLIPv2, config: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]], folder: str | PathLike
+) -> None:
     """Write a model as a folder; it appears complete or not at all.
 
     Args:
@@ -71,15 +76,19 @@ def save_pretrained(model: GLIPv2, config: Mapping[str, Any], pipeline: Sequence
         CheckpointError: the config holds something that json cannot.
     """
     from safetensors.torch import save_file
+
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f'"{folder}" is there and not empty. Give a new folder.')
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'{folder.name}.part'))
     try:
-        content = {'format': _FORMAT, 'version': __version__,
-                   'model': _encode(_with_files(model, config, temporary), 'model'),
-                   'pipeline': _encode(list(pipeline), 'pipeline')}
+        content = {
+            'format': _FORMAT,
+            'version': __version__,
+            'model': _encode(_with_files(model, config, temporary), 'model'),
+            'pipeline': _encode(list(pipeline), 'pipeline'),
+        }
         weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / WEIGHTS, metadata={'format': 'pt'})
         (temporary / CONFIG).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
@@ -107,8 +116,10 @@ def read_pretrained(folder: str | PathLike) -> PretrainedFolder:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f'"{file}" is no json ({error}). The copy of the folder may be incomplete.') from error
     if not isinstance(content, dict) or content.get('format') != _FORMAT or not {'model', 'pipeline'} <= content.keys():
-        raise CheckpointError(f'"{file}" was not written by save_pretrained of glipv2_mmdet: expected "format": '
-                              f'"{_FORMAT}" with "model" and "pipeline".')
+        raise CheckpointError(
+            f'"{file}" was not written by save_pretrained of glipv2_mmdet: expected "format": '
+            f'"{_FORMAT}" with "model" and "pipeline".'
+        )
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f'"{folder}" has a {CONFIG} and no {WEIGHTS}. The copy of the folder may be incomplete.')
     check_config(content, file)
@@ -156,8 +167,10 @@ def _encode(value: Any, place: str) -> Any:
         return os.fspath(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise CheckpointError(f'The config has {value!r} ({type(value).__name__}) under {place}, which json cannot hold. '
-                          'Expected numbers, texts, lists and dicts.')
+    raise CheckpointError(
+        f'The config has {value!r} ({type(value).__name__}) under {place}, which json cannot hold. '
+        'Expected numbers, texts, lists and dicts.'
+    )
 
 
 def _decode(value: Any, folder: Path) -> Any:
@@ -170,8 +183,10 @@ def _decode(value: Any, folder: Path) -> Any:
     if value.keys() == {'__file__'}:
         name = value['__file__']
         if not isinstance(name, str) or Path(name).name != name or name == '..' or not (folder / name).exists():
-            raise CheckpointError(f'"{folder / CONFIG}" names the file {name!r}, which is not in the folder. The copy '
-                                  'of the folder may be incomplete.')
+            raise CheckpointError(
+                f'"{folder / CONFIG}" names the file {name!r}, which is not in the folder. The copy '
+                'of the folder may be incomplete.'
+            )
         return str(folder / name)
     return {key: _decode(item, folder) for key, item in value.items()}
 
@@ -185,8 +200,11 @@ def _umask() -> int:
 
 def _readme(model: GLIPv2) -> str:
     tasks = ['detect', 'ground'] if model.vqa_head is None or model.vqa_head.grounded else []
-    tasks += [task for task, head in (('segment', model.mask_head), ('ask', model.vqa_head),
-                                      ('caption', model.caption_head)) if head is not None]
+    tasks += [
+        task
+        for task, head in (('segment', model.mask_head), ('ask', model.vqa_head), ('caption', model.caption_head))
+        if head is not None
+    ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return f"""---
 library_name: glipv2_mmdet

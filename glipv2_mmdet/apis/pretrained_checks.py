@@ -4,6 +4,7 @@ mmengine takes any importable name for a type and calls it, mmcv evaluates the n
 components of mmdet open configs, which are code, or evaluate their arguments. So a folder is held to components of this
 package, to harmless families of mmdet and mmcv, and to what the user's own program has registered.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,24 +15,53 @@ from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmengine.model import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 
-from ..checkpoints import CheckpointError
-from ..models import GLIPv2
-from ..models.checked_nms import NMS_TYPES
-from ..text.tokenize import SHIPPED_VOCABS
+from glipv2_mmdet.checkpoints import CheckpointError
+from glipv2_mmdet.models import GLIPv2
+from glipv2_mmdet.models.checked_nms import NMS_TYPES
+from glipv2_mmdet.text.tokenize import SHIPPED_VOCABS
 
 #: The packages below this one register much that a model does not need.
 _STACK = ('mmdet', 'mmcv', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvision', 'builtins')
 #: Of them, parts that are built from numbers alone: no detectors (one opens a config), no trackers (one runs text).
-_PARTS = ('mmdet.models.backbones', 'mmdet.models.necks', 'mmdet.models.losses', 'mmdet.models.layers',
-          'mmdet.models.data_preprocessors', 'mmdet.models.task_modules.assigners', 'mmdet.models.task_modules.coders',
-          'mmdet.models.task_modules.prior_generators', 'mmdet.models.task_modules.samplers', 'mmcv.cnn.bricks',
-          'mmcv.ops', 'mmengine.model.weight_init', 'torch.nn')
+_PARTS = (
+    'mmdet.models.backbones',
+    'mmdet.models.necks',
+    'mmdet.models.losses',
+    'mmdet.models.layers',
+    'mmdet.models.data_preprocessors',
+    'mmdet.models.task_modules.assigners',
+    'mmdet.models.task_modules.coders',
+    'mmdet.models.task_modules.prior_generators',
+    'mmdet.models.task_modules.samplers',
+    'mmcv.cnn.bricks',
+    'mmcv.ops',
+    'mmengine.model.weight_init',
+    'torch.nn',
+)
 #: Steps of a test pipeline; those for training build others from any of their arguments.
-_STEPS = ('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadAnnotations', 'Resize', 'FixScaleResize', 'Pad',
-          'Normalize', 'PackDetInputs')
+_STEPS = (
+    'LoadImageFromFile',
+    'LoadImageFromNDArray',
+    'LoadAnnotations',
+    'Resize',
+    'FixScaleResize',
+    'Pad',
+    'Normalize',
+    'PackDetInputs',
+)
 #: Under these a folder names files, always as ``{"__file__": name}``.
-_FILE_KEYS = ('vocab', 'config', 'tuned_prompt', 'answers', 'checkpoint', 'pretrained', 'teacher_config',
-              'teacher_ckpt', '_base_', 'custom_imports')
+_FILE_KEYS = (
+    'vocab',
+    'config',
+    'tuned_prompt',
+    'answers',
+    'checkpoint',
+    'pretrained',
+    'teacher_config',
+    'teacher_ckpt',
+    '_base_',
+    'custom_imports',
+)
 
 
 def check_config(content: Mapping[str, Any], file: Path) -> None:
@@ -47,8 +77,10 @@ def check_config(content: Mapping[str, Any], file: Path) -> None:
     model, pipeline = content['model'], content['pipeline']
     if not isinstance(model, dict) or _registered(model.get('type'), MODELS) is not GLIPv2:
         given = model.get('type') if isinstance(model, dict) else model
-        raise CheckpointError(f'"{file}" asks for a component {str(given)[:60]!r} as its model; such a folder holds a '
-                              'GLIPv2 and nothing else. Load other models from their configs, if you trust those.')
+        raise CheckpointError(
+            f'"{file}" asks for a component {str(given)[:60]!r} as its model; such a folder holds a '
+            'GLIPv2 and nothing else. Load other models from their configs, if you trust those.'
+        )
     _check_types(model, f'"{file}"', _is_part)
     _check_types(pipeline, f'"{file}"', _is_step)
     _check_files(content, file)
@@ -86,23 +118,29 @@ def _check_types(value: Any, source: str, is_known: Callable[[str], bool]) -> No
     for item in _dicts(value):
         kind = item.get('type')
         if 'type' in item and not (isinstance(kind, str) and is_known(kind)):
-            raise CheckpointError(f'{source} asks for a component {kind!r}, which is none of a GLIPv2 model. Import '
-                                  'the package that registers it before the file is opened, or load the model from '
-                                  'its config; if you did not expect that, do not trust this file.')
+            raise CheckpointError(
+                f'{source} asks for a component {kind!r}, which is none of a GLIPv2 model. Import '
+                'the package that registers it before the file is opened, or load the model from '
+                'its config; if you did not expect that, do not trust this file.'
+            )
         for key, text in item.items():
             # arguments such as resize_type are looked up as types, too
             if str(key).endswith('_type') and isinstance(text, str) and '.' in text:
-                raise CheckpointError(f'{source} asks for a component {text[:60]!r} as its {key}. Expected a plain '
-                                      'name; do not trust this file.')
+                raise CheckpointError(
+                    f'{source} asks for a component {text[:60]!r} as its {key}. Expected a plain '
+                    'name; do not trust this file.'
+                )
 
 
 def _check_files(value: Any, file: Path) -> None:
     for item in _dicts(value):
         for key, text in item.items():
             if key in _FILE_KEYS and isinstance(text, str) and text not in SHIPPED_VOCABS:
-                raise CheckpointError(f'"{file}" names {text[:60]!r} as its {key}, which is not in the folder. '
-                                      'Expected only files of the folder: save it again with save_pretrained, or do '
-                                      'not trust this file.')
+                raise CheckpointError(
+                    f'"{file}" names {text[:60]!r} as its {key}, which is not in the folder. '
+                    'Expected only files of the folder: save it again with save_pretrained, or do '
+                    'not trust this file.'
+                )
 
 
 def _dicts(value: Any) -> Iterator[dict]:

@@ -21,11 +21,11 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from torch import nn
 
-from ..datasets.image_text_stream import import_webdataset, write_pair
-from ..datasets.odvg_records import Place, parse_line
-from ..files import atomic_write
-from ..models.checked_nms import checked_nms
-from ..text import find_noun_phrases
+from glipv2_mmdet.datasets.image_text_stream import import_webdataset, write_pair
+from glipv2_mmdet.datasets.odvg_records import Place, parse_line
+from glipv2_mmdet.files import atomic_write
+from glipv2_mmdet.models.checked_nms import checked_nms
+from glipv2_mmdet.text import find_noun_phrases
 
 _IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png', 'webp')
 
@@ -73,9 +73,16 @@ class Pair:
     image: bytes
 
 
-def label_shards(model: nn.Module, pipeline: Sequence[dict], shards: Sequence[str | Path], out_dir: str | Path,
-                 image_root: str | Path = '', settings: LabelSettings = LabelSettings(), rank: int = 0,
-                 world_size: int = 1) -> Counter[str]:
+def label_shards(
+    model: nn.Module,
+    pipeline: Sequence[dict],
+    shards: Sequence[str | Path],
+    out_dir: str | Path,
+    image_root: str | Path = '',
+    settings: LabelSettings = LabelSettings(),
+    rank: int = 0,
+    world_size: int = 1,
+) -> Counter[str]:
     """Labels the shards of one process that are not labelled yet.
 
     Args:
@@ -149,13 +156,17 @@ def _tar_pairs(shard: Path) -> Iterator[Pair]:
         caption = item['txt'].decode() if 'txt' in item else parse_line(item.get('json', b'{}'), place).get('caption')
         image = next((item[suffix] for suffix in _IMAGE_SUFFIXES if suffix in item), None)
         if not isinstance(caption, str) or image is None:
-            raise place.error(f'members {sorted(name for name in item if name[0] != "_")}',
-                              'an image, and .txt or .json with "caption"', 'Write the shard again.')
+            raise place.error(
+                f'members {sorted(name for name in item if name[0] != "_")}',
+                'an image, and .txt or .json with "caption"',
+                'Write the shard again.',
+            )
         yield Pair(item['__key__'], caption, image)
 
 
-def _label(model: nn.Module, transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings,
-           counts: Counter[str]) -> Iterator[tuple[Pair, dict]]:
+def _label(
+    model: nn.Module, transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings, counts: Counter[str]
+) -> Iterator[tuple[Pair, dict]]:
     """(pair, ODVG record) of every pair with at least one box, in order."""
     prepared = _prepare(transforms, pairs, settings, counts)
     while batch := list(islice(prepared, settings.batch_size)):
@@ -169,8 +180,9 @@ def _label(model: nn.Module, transforms: Compose, pairs: Iterable[Pair], setting
                 yield pair, record
 
 
-def _prepare(transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings,
-             counts: Counter[str]) -> Iterator[tuple[Pair, list, dict]]:
+def _prepare(
+    transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings, counts: Counter[str]
+) -> Iterator[tuple[Pair, list, dict]]:
     """Pairs that can be looked at, with their spans and the input of the model."""
     for pair in pairs:
         counts['pairs'] += 1
@@ -185,9 +197,25 @@ def _prepare(transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings
         spans = [[list(span) for span in spans] for _, spans in phrases]
         shape = image.shape[:2]
         # the image is in memory: what LoadImageFromFile leaves, and the caption
-        yield pair, spans, transforms(dict(
-            img=image, img_path=pair.key, img_id=pair.key, img_shape=shape, ori_shape=shape, height=shape[0],
-            width=shape[1], instances=[], text=pair.caption, custom_entities=False, tokens_positive=spans))
+        yield (
+            pair,
+            spans,
+            transforms(
+                dict(
+                    img=image,
+                    img_path=pair.key,
+                    img_id=pair.key,
+                    img_shape=shape,
+                    ori_shape=shape,
+                    height=shape[0],
+                    width=shape[1],
+                    instances=[],
+                    text=pair.caption,
+                    custom_entities=False,
+                    tokens_positive=spans,
+                )
+            ),
+        )
 
 
 def _record(pair: Pair, spans: list, result, settings: LabelSettings) -> dict:
@@ -195,8 +223,9 @@ def _record(pair: Pair, spans: list, result, settings: LabelSettings) -> dict:
     found = result.pred_instances.cpu()
     found = found[found.scores > settings.score_thr]
     if settings.nms_iou and len(found):
-        _, kept = checked_nms(found.bboxes, found.scores, found.labels,
-                              dict(type='nms', iou_threshold=settings.nms_iou))
+        _, kept = checked_nms(
+            found.bboxes, found.scores, found.labels, dict(type='nms', iou_threshold=settings.nms_iou)
+        )
         found = found[kept]
     height, width = result.ori_shape[:2]
     boxes = found.bboxes.numpy().clip(0, np.array([width, height, width, height], dtype=np.float32))
@@ -206,11 +235,14 @@ def _record(pair: Pair, spans: list, result, settings: LabelSettings) -> dict:
         mine = np.flatnonzero((found.labels.numpy() == phrase) & usable)
         mine = mine[np.argsort(-found.scores.numpy()[mine], kind='stable')]
         if len(mine):
-            regions.append(dict(
-                bbox=[[round(float(edge), 2) for edge in boxes[k]] for k in mine],
-                score=[round(float(found.scores[k]), 4) for k in mine],
-                phrase=' / '.join(pair.caption[start:end] for start, end in phrase_spans),
-                tokens_positive=phrase_spans))
+            regions.append(
+                dict(
+                    bbox=[[round(float(edge), 2) for edge in boxes[k]] for k in mine],
+                    score=[round(float(found.scores[k]), 4) for k in mine],
+                    phrase=' / '.join(pair.caption[start:end] for start, end in phrase_spans),
+                    tokens_positive=phrase_spans,
+                )
+            )
     return dict(filename=pair.key, height=height, width=width, grounding=dict(caption=pair.caption, regions=regions))
 
 
@@ -230,6 +262,8 @@ def _output_paths(shards: Sequence[str | Path], out_dir: Path, settings: LabelSe
     paths = [out_dir / f'{Path(shard).stem}.{suffix}' for shard in shards]
     twice = [path.name for path, count in Counter(paths).items() if count > 1]
     if twice:
-        raise ValueError(f'Several shards would be written to "{twice[0]}"; expected shards with different names. '
-                         'Rename them, or label them into different folders.')
+        raise ValueError(
+            f'Several shards would be written to "{twice[0]}"; expected shards with different names. '
+            'Rename them, or label them into different folders.'
+        )
     return paths

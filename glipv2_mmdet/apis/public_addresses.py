@@ -5,6 +5,7 @@ the same machine, the metadata service of a cloud. The name in an address says l
 point to 127.0.0.1, in the second answer if not in the first. So the check is made where the connection is: the name is
 looked up once, every number is checked, and the connection goes to a checked number.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -34,7 +35,7 @@ def is_public(number: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xffffffff)
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         address = inner or address
     return address.is_global and not address.is_multicast
 
@@ -77,8 +78,10 @@ def _connect(address: tuple[str, int], timeout: Any = None, source: Any = None) 
 def _check(host: str | None, found: list) -> None:
     for *_, number in found:
         if not is_public(number[0]):
-            raise PrivateAddressError(f'"{host}" is {number[0]}, an address of this machine or its network, which is '
-                                      f'not fetched. If you meant it, set the environment variable {VARIABLE}=1.')
+            raise PrivateAddressError(
+                f'"{host}" is {number[0]}, an address of this machine or its network, which is '
+                f'not fetched. If you meant it, set the environment variable {VARIABLE}=1.'
+            )
 
 
 _NAT64 = ipaddress.ip_network('64:ff9b::/96')

@@ -1,4 +1,5 @@
 """What a user asks of an image: class names, a sentence with phrases, a question, or nothing (a caption)."""
+
 from __future__ import annotations
 
 import re
@@ -6,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..text import Prompt, PromptError, parse_prompt, question_prompt
-from ..text.prompt import shorten
+from glipv2_mmdet.text import Prompt, PromptError, parse_prompt, question_prompt
+from glipv2_mmdet.text.prompt import shorten
 
 #: As in mmdet: phrases of a sentence as lists of half-open character ranges, or -1 for the sentence as a whole.
 Spans = list[list[list[int]]] | int | None
@@ -23,6 +24,7 @@ class Query:
         spans: see :data:`Spans`.
         is_question: the text is for a VQA head.
     """
+
     prompt: Prompt | None
     text: str | list[str] | None = None
     spans: Spans = None
@@ -35,8 +37,12 @@ class Query:
         if self.is_question:
             return dict(text=self.text)
         # a sample that has its prompt is no question, whatever heads the model has
-        return dict(text=self.text, custom_entities=not isinstance(self.text, str), tokens_positive=self.spans,
-                    prompt=self.prompt)
+        return dict(
+            text=self.text,
+            custom_entities=not isinstance(self.text, str),
+            tokens_positive=self.spans,
+            prompt=self.prompt,
+        )
 
 
 def class_query(prompt: str | Iterable[str]) -> Query:
@@ -61,16 +67,22 @@ def caption_query(caption: str, phrases: Sequence[str] | Spans = None) -> Query:
     """
     spans = phrases
     if not isinstance(caption, str):
-        raise PromptError(f'The sentence is {shorten(repr(caption))} ({type(caption).__name__}). Expected a text; '
-                          'class names go to detect().')
+        raise PromptError(
+            f'The sentence is {shorten(repr(caption))} ({type(caption).__name__}). Expected a text; '
+            'class names go to detect().'
+        )
     if phrases is not None and not (isinstance(phrases, int) and phrases == -1):
         if isinstance(phrases, str) or not isinstance(phrases, Sequence):
-            raise PromptError(f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected a list of '
-                              'words of the sentence, such as ["a dog", "the ball"], of their character ranges, or -1.')
+            raise PromptError(
+                f'phrases is {shorten(repr(phrases))} ({type(phrases).__name__}). Expected a list of '
+                'words of the sentence, such as ["a dog", "the ball"], of their character ranges, or -1.'
+            )
         is_text = [isinstance(phrase, str) for phrase in phrases]
         if any(is_text) and not all(is_text):
-            raise PromptError(f'phrases is {shorten(repr(phrases))}, texts and something else. Expected texts, or '
-                              'character ranges of the sentence.')
+            raise PromptError(
+                f'phrases is {shorten(repr(phrases))}, texts and something else. Expected texts, or '
+                'character ranges of the sentence.'
+            )
         spans = _find_phrases(caption, phrases) if any(is_text) else list(phrases)
     return Query(parse_prompt(caption, tokens_positive=spans), caption, spans)
 
@@ -96,8 +108,10 @@ def _find_phrases(caption: str, phrases: Sequence[str]) -> list[list[list[int]]]
             places_of[words] = [match.span() for match in re.finditer(pattern, caption, re.IGNORECASE) if words]
         places = places_of[words]
         if not places:
-            raise PromptError(f'The phrase "{phrase[:60]}" is not in the sentence "{caption[:60]}". Give words of the '
-                              'sentence, or use detect() for a list of names.')
+            raise PromptError(
+                f'The phrase "{phrase[:60]}" is not in the sentence "{caption[:60]}". Give words of the '
+                'sentence, or use detect() for a list of names.'
+            )
         place = next((place for place in places if place not in used), places[0])
         used.add(place)
         spans.append([[*place]])

@@ -2,6 +2,7 @@
 
 Everything here is numpy and plain Python: a result needs no model and no GPU, and can be pickled.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,9 +19,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ..text import Phrase
-from ..visualization.painting import Marks, paint
-from ..visualization.text_panel import PanelText, answer_panel, phrase_panel
+from glipv2_mmdet.text import Phrase
+from glipv2_mmdet.visualization.painting import Marks, paint
+from glipv2_mmdet.visualization.text_panel import PanelText, answer_panel, phrase_panel
 
 _NOTHING = Marks(labels=(), names=())
 
@@ -51,8 +52,10 @@ class Result(ABC):
         """
         path = Path(path)
         if path.suffix.lower() not in Image.registered_extensions():
-            raise ValueError(f'"{path}" does not end like a picture. Expected for example .png or .jpg; numbers go '
-                             'through to_json().')
+            raise ValueError(
+                f'"{path}" does not end like a picture. Expected for example .png or .jpg; numbers go '
+                'through to_json().'
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.draw()).save(path)
         return path
@@ -116,16 +119,22 @@ class Detections(Result):
 
     def select(self, keep: np.ndarray | Sequence[int] | slice) -> Detections:
         """Some of the objects; an index as in numpy: ``found.select(found.scores > 0.5)``."""
-        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep],
-                       masks=None if self.masks is None else self.masks[keep])
+        return replace(
+            self,
+            boxes=self.boxes[keep],
+            scores=self.scores[keep],
+            labels=self.labels[keep],
+            masks=None if self.masks is None else self.masks[keep],
+        )
 
     def draw(self) -> np.ndarray:
         return paint(self.image, self.marks(), self._panel())
 
     def marks(self) -> Marks:
         """What to paint on the image."""
-        return Marks(labels=self.labels.tolist(), names=self.names, boxes=self.boxes, scores=self.scores,
-                     masks=self.masks)
+        return Marks(
+            labels=self.labels.tolist(), names=self.names, boxes=self.boxes, scores=self.scores, masks=self.masks
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """``{source, height, width, prompt, phrases: [{name, spans}], objects: [{phrase, name, score, box, mask?}]}``.
@@ -134,7 +143,8 @@ class Detections(Result):
         """
         objects = [
             {'phrase': int(label), 'name': name, 'score': _rounded(score), 'box': [_rounded(side) for side in box]}
-            for label, name, score, box in zip(self.labels, self.names, self.scores, self.boxes, strict=True)]
+            for label, name, score, box in zip(self.labels, self.names, self.scores, self.boxes, strict=True)
+        ]
         if self.masks is not None:
             for found, mask in zip(objects, self.masks, strict=True):
                 found['mask'] = _run_lengths(mask)
@@ -153,13 +163,20 @@ class Detections(Result):
         """
         ids = list(category_ids if category_ids is not None else range(1, len(self.phrases) + 1))
         if len(ids) != len(self.phrases):
-            raise ValueError(f'category_ids has {len(ids)} entries, the prompt {len(self.phrases)} phrases '
-                             f'({", ".join(phrase.name for phrase in self.phrases[:5])}). Give one id per phrase.')
+            raise ValueError(
+                f'category_ids has {len(ids)} entries, the prompt {len(self.phrases)} phrases '
+                f'({", ".join(phrase.name for phrase in self.phrases[:5])}). Give one id per phrase.'
+            )
         records = []
         for k, (label, score, (left, top, right, bottom)) in enumerate(
-                zip(self.labels, self.scores.tolist(), self.boxes.tolist(), strict=True)):
-            record = {'image_id': image_id, 'category_id': ids[label], 'score': score,
-                      'bbox': [left, top, right - left, bottom - top]}
+            zip(self.labels, self.scores.tolist(), self.boxes.tolist(), strict=True)
+        ):
+            record = {
+                'image_id': image_id,
+                'category_id': ids[label],
+                'score': score,
+                'bbox': [left, top, right - left, bottom - top],
+            }
             if self.masks is not None:
                 record['segmentation'] = _run_lengths(self.masks[k])
             records.append(record)
@@ -174,11 +191,17 @@ class Detections(Result):
         try:
             import supervision
         except ImportError as error:
-            raise ImportError('to_supervision() needs the package supervision, which is not installed. '
-                              'Install it: pip install supervision') from error
+            raise ImportError(
+                'to_supervision() needs the package supervision, which is not installed. '
+                'Install it: pip install supervision'
+            ) from error
         return supervision.Detections(
-            xyxy=self.boxes, confidence=self.scores, class_id=self.labels.astype(int), mask=self.masks,
-            data={'class_name': np.array(self.names, dtype=str)})
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.labels.astype(int),
+            mask=self.masks,
+            data={'class_name': np.array(self.names, dtype=str)},
+        )
 
     def _panel(self) -> tuple[PanelText, ...]:
         return (phrase_panel(self.prompt.rstrip(), self.phrases),)
@@ -232,8 +255,10 @@ class Answer(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """``{source, height, width, question, answers: [{answer, score}], detections?}``."""
-        answers = [{'answer': answer, 'score': _rounded(score)}
-                   for answer, score in zip(self.answers, self.scores, strict=True)]
+        answers = [
+            {'answer': answer, 'score': _rounded(score)}
+            for answer, score in zip(self.answers, self.scores, strict=True)
+        ]
         return {**self._header(), 'question': self.question, 'answers': answers, **_nested(self.detections)}
 
     def to_coco(self, question_id: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """A file of GLIP weights, mmdet's or the original ones → a file with our names."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,8 +14,13 @@ from glipv2_mmdet.checkpoints.load import load_weights, read_checkpoint, save_ch
 from glipv2_mmdet.version import __version__
 
 
-def convert_file(src: str | PathLike, out: str | PathLike, model: nn.Module | None = None,
-                 meta: Mapping[str, object] | None = None, trust: bool = False) -> Conversion:
+def convert_file(
+    src: str | PathLike,
+    out: str | PathLike,
+    model: nn.Module | None = None,
+    meta: Mapping[str, object] | None = None,
+    trust: bool = False,
+) -> Conversion:
     """Convert ``src`` into ``out``, which is written last and in one step.
 
     Args:
@@ -32,9 +38,18 @@ def convert_file(src: str | PathLike, out: str | PathLike, model: nn.Module | No
     if model is not None:
         load_weights(model, conversion.state_dict)
     layout = conversion.layout
-    save_checkpoint(out, conversion.state_dict, meta=dict(
-        source=f'GLIP ({layout.source})', source_file=Path(src).name, source_sha256=sha256(src),
-        early_fusion=layout.early_fusion, converter=f'glipv2_mmdet {__version__}', **(meta or {})))
+    save_checkpoint(
+        out,
+        conversion.state_dict,
+        meta=dict(
+            source=f'GLIP ({layout.source})',
+            source_file=Path(src).name,
+            source_sha256=sha256(src),
+            early_fusion=layout.early_fusion,
+            converter=f'glipv2_mmdet {__version__}',
+            **(meta or {}),
+        ),
+    )
     return conversion
 
 

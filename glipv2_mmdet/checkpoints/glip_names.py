@@ -5,6 +5,7 @@ read in both directions, with a tensor operation where the layout differs too. D
 fusion blocks come from the names themselves, so Swin-T, Swin-L and any test-sized twin pass through the same
 tables.
 """
+
 from __future__ import annotations
 
 import re
@@ -47,34 +48,60 @@ SCALAR_AND_BACK = TensorOp(lambda x: x.reshape(()), lambda x: x.reshape(1))
 _SWIN_MMDET = (
     Rule('backbone.patch_embed.projection.{p}', 'backbone.model.patch_embed.proj.{p}'),
     Rule('backbone.patch_embed.norm.{p}', 'backbone.model.patch_embed.norm.{p}'),
-    *(Rule(f'backbone.stages.{{i}}.blocks.{{j}}.{theirs}', f'backbone.model.layers.{{i}}.blocks.{{j}}.{ours}')
-      for theirs, ours in (
-          ('norm1.{p}', 'norm1.{p}'),
-          ('attn.w_msa.relative_position_bias_table', 'attn.relative_position_bias_table'),
-          ('attn.w_msa.qkv.{p}', 'attn.qkv.{p}'),
-          ('attn.w_msa.proj.{p}', 'attn.proj.{p}'),
-          ('norm2.{p}', 'norm2.{p}'),
-          ('ffn.layers.0.0.{p}', 'mlp.fc1.{p}'),
-          ('ffn.layers.1.{p}', 'mlp.fc2.{p}'))),
+    *(
+        Rule(f'backbone.stages.{{i}}.blocks.{{j}}.{theirs}', f'backbone.model.layers.{{i}}.blocks.{{j}}.{ours}')
+        for theirs, ours in (
+            ('norm1.{p}', 'norm1.{p}'),
+            ('attn.w_msa.relative_position_bias_table', 'attn.relative_position_bias_table'),
+            ('attn.w_msa.qkv.{p}', 'attn.qkv.{p}'),
+            ('attn.w_msa.proj.{p}', 'attn.proj.{p}'),
+            ('norm2.{p}', 'norm2.{p}'),
+            ('ffn.layers.0.0.{p}', 'mlp.fc1.{p}'),
+            ('ffn.layers.1.{p}', 'mlp.fc2.{p}'),
+        )
+    ),
     # a merging ends a stage there and begins the next one in timm
-    Rule('backbone.stages.{i}.downsample.norm.{p}', 'backbone.model.layers.{i}.downsample.norm.{p}',
-         PATCH_MERGING, shift=-1),
-    Rule('backbone.stages.{i}.downsample.reduction.weight',
-         'backbone.model.layers.{i}.downsample.reduction.weight', PATCH_MERGING, shift=-1),
+    Rule(
+        'backbone.stages.{i}.downsample.norm.{p}',
+        'backbone.model.layers.{i}.downsample.norm.{p}',
+        PATCH_MERGING,
+        shift=-1,
+    ),
+    Rule(
+        'backbone.stages.{i}.downsample.reduction.weight',
+        'backbone.model.layers.{i}.downsample.reduction.weight',
+        PATCH_MERGING,
+        shift=-1,
+    ),
 )
+
 
 def original_swin_rules(root: str) -> tuple[Rule, ...]:
     """Names of the original Swin code under ``root`` (with its dot, or nothing), which GLIP and UniCL keep."""
     return (
-        *(Rule(f'{root}patch_embed.{part}.{{p}}', f'backbone.model.patch_embed.{part}.{{p}}')
-          for part in ('proj', 'norm')),
-        *(Rule(f'{root}layers.{{i}}.blocks.{{j}}.{part}', f'backbone.model.layers.{{i}}.blocks.{{j}}.{part}')
-          for part in ('norm1.{p}', 'attn.relative_position_bias_table', 'attn.qkv.{p}', 'attn.proj.{p}',
-                       'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')),
+        *(
+            Rule(f'{root}patch_embed.{part}.{{p}}', f'backbone.model.patch_embed.{part}.{{p}}')
+            for part in ('proj', 'norm')
+        ),
+        *(
+            Rule(f'{root}layers.{{i}}.blocks.{{j}}.{part}', f'backbone.model.layers.{{i}}.blocks.{{j}}.{part}')
+            for part in (
+                'norm1.{p}',
+                'attn.relative_position_bias_table',
+                'attn.qkv.{p}',
+                'attn.proj.{p}',
+                'norm2.{p}',
+                'mlp.fc1.{p}',
+                'mlp.fc2.{p}',
+            )
+        ),
         # a merging ends a stage there and begins the next one in timm
         Rule(f'{root}layers.{{i}}.downsample.norm.{{p}}', 'backbone.model.layers.{i}.downsample.norm.{p}', shift=-1),
-        Rule(f'{root}layers.{{i}}.downsample.reduction.weight',
-             'backbone.model.layers.{i}.downsample.reduction.weight', shift=-1),
+        Rule(
+            f'{root}layers.{{i}}.downsample.reduction.weight',
+            'backbone.model.layers.{i}.downsample.reduction.weight',
+            shift=-1,
+        ),
     )
 
 
@@ -106,9 +133,11 @@ _TEXT_LAYER = (
 
 _DYNAMIC_CONV = (
     ('offset.{p}', 'offset.{p}'),
-    *((f'dyconvs.{n}.{theirs}.{{p}}', f'{ours}.{part}.{{p}}')
-      for n, ours in enumerate(('coarser', 'same', 'finer'))
-      for theirs, part in (('conv', 'conv'), ('bn', 'norm'))),
+    *(
+        (f'dyconvs.{n}.{theirs}.{{p}}', f'{ours}.{part}.{{p}}')
+        for n, ours in enumerate(('coarser', 'same', 'finer'))
+        for theirs, part in (('conv', 'conv'), ('bn', 'norm'))
+    ),
     ('attnconv.1.{p}', 'scale_attention.{p}'),
     ('relu.fc.0.{p}', 'activation.reduce.{p}'),
     ('relu.fc.2.{p}', 'activation.expand.{p}'),
@@ -145,6 +174,7 @@ class Layout:
         out_indices: backbone stages that feed the pyramid.
         prefix: in front of every name, ``'module.'`` or nothing.
     """
+
     source: str
     early_fusion: bool
     out_indices: tuple[int, ...]
@@ -160,14 +190,17 @@ class Layout:
         head = 'bbox_head.head' if is_mmdet else 'rpn.head'
         return (
             *swin,
-            *(Rule(f'{backbone}.norm{stage}.{{p}}', f'backbone.norms.{k}.{{p}}')
-              for k, stage in enumerate(self.out_indices)),
+            *(
+                Rule(f'{backbone}.norm{stage}.{{p}}', f'backbone.norms.{k}.{{p}}')
+                for k, stage in enumerate(self.out_indices)
+            ),
             *self._pyramid(is_mmdet),
             *(Rule(f'{language}.body.model.{part}', f'language_model.model.{part}') for part in _LANGUAGE),
             *self._tower(f'{head}.dyhead_tower', is_mmdet),
             *(Rule(f'{head}.{theirs}', f'bbox_head.{ours}') for theirs, ours in _HEAD),
-            Rule(f'{head}.scales.{{i}}.scale', 'bbox_head.scales.{i}.scale',
-                 TO_SCALAR if is_mmdet else SCALAR_AND_BACK),
+            Rule(
+                f'{head}.scales.{{i}}.scale', 'bbox_head.scales.{i}.scale', TO_SCALAR if is_mmdet else SCALAR_AND_BACK
+            ),
         )
 
     def _pyramid(self, is_mmdet: bool) -> list[Rule]:
@@ -193,8 +226,9 @@ class Layout:
             for theirs, ours in names:
                 if not is_mmdet:
                     theirs = theirs.replace('dyconvs', 'DyConv').replace('attnconv', 'AttnConv')
-                rules.append(Rule(f'{root}.{{i}}.{theirs}', f'fusion.blocks.{{i}}.{part}.{ours}',
-                                  step=len(parts), shift=shift))
+                rules.append(
+                    Rule(f'{root}.{{i}}.{theirs}', f'fusion.blocks.{{i}}.{part}.{ours}', step=len(parts), shift=shift)
+                )
         return rules
 
 
@@ -207,6 +241,7 @@ class Conversion:
         layout: of the source.
         excused: names left behind on purpose, with the reason.
     """
+
     state_dict: dict[str, Tensor]
     layout: Layout
     excused: dict[str, str] = field(default_factory=dict)
@@ -224,8 +259,9 @@ def detect_layout(names: Iterable[str]) -> Layout | None:
     else:
         return None
     stages = sorted(int(found[1]) for found in map(norm.fullmatch, bare) if found)
-    return Layout(source, early_fusion=any('.b_attn.' in name for name in bare), out_indices=tuple(stages),
-                  prefix=prefix)
+    return Layout(
+        source, early_fusion=any('.b_attn.' in name for name in bare), out_indices=tuple(stages), prefix=prefix
+    )
 
 
 def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> Conversion:
@@ -243,7 +279,8 @@ def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> C
         raise CheckpointError(
             f'Not a GLIP checkpoint: none of its {len(state_dict)} tensors ({name_listing(state_dict)}) belongs to '
             'the fusion tower of mmdet ("bbox_head.head.dyhead_tower...") or of the original code '
-            '("rpn.head.dyhead_tower..."). Give a GLIP file; one that is converted already is used as it is.')
+            '("rpn.head.dyhead_tower..."). Give a GLIP file; one that is converted already is used as it is.'
+        )
     converted, excused, leftover = {}, {}, []
     for name, tensor in state_dict.items():
         bare = name.removeprefix(layout.prefix)
@@ -260,7 +297,8 @@ def to_ours(state_dict: Mapping[str, Tensor], layout: Layout | None = None) -> C
         raise CheckpointError(
             f'{len(leftover)} tensor(s) of this {layout.source} GLIP checkpoint have no place in our model: '
             f'{name_listing(leftover, 10)}. It may come from a changed model; remove them from the file if they '
-            'are not needed, or add a rule in glipv2_mmdet/checkpoints/glip_names.py.')
+            'are not needed, or add a rule in glipv2_mmdet/checkpoints/glip_names.py.'
+        )
     return Conversion(converted, layout, excused)
 
 
@@ -281,7 +319,8 @@ def to_source(state_dict: Mapping[str, Tensor], layout: Layout) -> dict[str, Ten
     if leftover:
         raise CheckpointError(
             f'{len(leftover)} tensor(s) have no counterpart in the {layout.source} GLIP: '
-            f'{name_listing(leftover, 10)}. Leave out the parts that GLIP does not have.')
+            f'{name_listing(leftover, 10)}. Leave out the parts that GLIP does not have.'
+        )
     return result
 
 
@@ -296,4 +335,5 @@ def _apply(operation: Callable[[Tensor], Tensor], tensor: Tensor, name: str) -> 
         raise CheckpointError(
             f'Tensor "{name}" has shape {tuple(tensor.shape)}, which does not fit its place in GLIP: a patch '
             'merging reads four times its width, a level scale is one number. The file belongs to another '
-            'model.') from error
+            'model.'
+        ) from error

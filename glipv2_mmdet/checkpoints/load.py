@@ -1,4 +1,5 @@
 """Reading, checking and writing checkpoints: every tensor is accounted for, nothing is left half-written."""
+
 from __future__ import annotations
 
 import logging
@@ -22,8 +23,10 @@ from glipv2_mmdet.files import atomic_write
 #: Names in a message; the rest is a count.
 NUM_LISTED = 5
 #: What ``--trust`` of a command line does.
-TRUST_HELP = ('unpickle everything in the given files, which RUNS whatever code their makers put there: only for files '
-              'of people you trust, best on a machine with nothing to lose (default: refuse such a file)')
+TRUST_HELP = (
+    'unpickle everything in the given files, which RUNS whatever code their makers put there: only for files '
+    'of people you trust, best on a machine with nothing to lose (default: refuse such a file)'
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class LoadReport:
         missing: tensors of the model the checkpoint does not have; all excused.
         unexpected: tensors of the checkpoint the model does not have; all excused.
     """
+
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -44,8 +48,9 @@ class UnsafeCheckpointError(CheckpointError, UnpicklingError):
     """A file that holds more than weights: reading it whole would run code from it."""
 
 
-def read_checkpoint(path: str | os.PathLike, trust: bool = False, map_location: Any = 'cpu',
-                    mapped: bool = True) -> dict:
+def read_checkpoint(
+    path: str | os.PathLike, trust: bool = False, map_location: Any = 'cpu', mapped: bool = True
+) -> dict:
     """The content of a checkpoint file, ``.safetensors`` or of torch, read weights-only.
 
     Args:
@@ -66,8 +71,9 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False, map_location: 
         return _read_safetensors(path)
     try:
         if trust:
-            print_log(f'"{path}" is unpickled as a whole: code in it runs now.', logger='current',
-                      level=logging.WARNING)
+            print_log(
+                f'"{path}" is unpickled as a whole: code in it runs now.', logger='current', level=logging.WARNING
+            )
         return protected_load(path, map_location, weights_only=not trust, mmap=mapped and zipfile.is_zipfile(path))
     except UnpicklingError as error:
         reason = _first_line(error)
@@ -76,20 +82,25 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False, map_location: 
             'weights, and reading those would run whatever code they bring: it may be an attack. Nothing was run. Ask '
             'for a .safetensors file, which cannot hold code. Only if you trust whoever made this one, take the '
             f'weights out of it: python tools/model_converters/to_safetensors.py "{path}" --trust --out '
-            f'"{path.with_suffix(".safetensors")}"') from error
+            f'"{path.with_suffix(".safetensors")}"'
+        ) from error
     except (EOFError, RuntimeError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise CheckpointError(f'"{path}" cannot be read as weights: {_first_line(error)} A download may be '
-                              'incomplete: fetch or copy the file again.') from error
+        raise CheckpointError(
+            f'"{path}" cannot be read as weights: {_first_line(error)} A download may be '
+            'incomplete: fetch or copy the file again.'
+        ) from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(f'"{path}" cannot be read as safetensors: {error}. A download may be incomplete.'
-                              ) from error
+        raise CheckpointError(
+            f'"{path}" cannot be read as safetensors: {error}. A download may be incomplete.'
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -116,11 +127,16 @@ def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
         got = _listing(others) or 'nothing'
     raise CheckpointError(
         'Checkpoint holds no weights: expected tensors by name, alone or under "state_dict" or "model", got '
-        f'{got}. Give a checkpoint of a trained model.')
+        f'{got}. Give a checkpoint of a trained model.'
+    )
 
 
-def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], allow_missing: Sequence[str] = (),
-                 allow_unexpected: Sequence[str] = ()) -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+) -> LoadReport:
     """Set the weights of ``model``; what does not fit and is not excused is one error, then nothing is set.
 
     Args:
@@ -142,15 +158,20 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], allow_missi
     problems = [
         *_counted('the checkpoint lacks', _not_excused(missing, allow_missing)),
         *_counted('the model does not use', _not_excused(unexpected, allow_unexpected)),
-        *_misshapen(wanted, state_dict)]
+        *_misshapen(wanted, state_dict),
+    ]
     if problems:
         listing = '\n'.join(f'- {problem}' for problem in problems)
         raise CheckpointError(
             f'This checkpoint does not fit {type(model).__name__}:\n{listing}\nUse the config it was trained '
-            'with, or excuse tensors by name (allow_missing, allow_unexpected).')
+            'with, or excuse tensors by name (allow_missing, allow_unexpected).'
+        )
     model.load_state_dict({name: state_dict[name] for name in loaded}, strict=False)
-    print_log(f'Loaded {len(loaded)} tensors; {len(missing)} of the model kept their values, '
-              f'{len(unexpected)} of the checkpoint were left out.', logger='current')
+    print_log(
+        f'Loaded {len(loaded)} tensors; {len(missing)} of the model kept their values, '
+        f'{len(unexpected)} of the checkpoint were left out.',
+        logger='current',
+    )
     return LoadReport(tuple(loaded), tuple(missing), tuple(unexpected))
 
 
@@ -167,8 +188,7 @@ def check_fits(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str =
     Raises:
         CheckpointError: an unconverted GLIP file, tensors of another shape, or most tensors have no place.
     """
-    given = {name.removeprefix(prefix): tensor
-             for name, tensor in state_dict.items() if name.startswith(prefix)}
+    given = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
     wanted = model.state_dict()
     problem = _foreign_source(given, wanted)
     if problem:
@@ -180,7 +200,8 @@ def check_fits(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str =
     if problems:
         raise CheckpointError(
             f'This checkpoint does not fit {type(model).__name__}: {"; ".join(problems)}. '
-            'Use the config it was trained with, or another checkpoint.')
+            'Use the config it was trained with, or another checkpoint.'
+        )
 
 
 def save_checkpoint(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: dict) -> None:
@@ -192,9 +213,12 @@ def save_checkpoint(path: str | os.PathLike, state_dict: Mapping[str, Tensor], m
 def save_safetensors(path: str | os.PathLike, state_dict: Mapping[str, Tensor]) -> None:
     """Write weights as ``.safetensors``; the file appears complete or not at all."""
     from safetensors.torch import save
+
     # tensors that share memory are written one by one, as a checkpoint of torch gives them back
-    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()},
-                   metadata={'format': 'pt'})
+    content = save(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()},
+        metadata={'format': 'pt'},
+    )
     with atomic_write(Path(path), size=len(content)) as file:
         file.write(content)
 
@@ -207,13 +231,18 @@ def _foreign_source(given: Iterable[str], wanted: Mapping[str, Tensor]) -> str |
         return None
     unknown = [name for name in given if name not in wanted]
     kind = 'an original GLIP file' if layout.source == 'original' else "a file of mmdet's GLIP"
-    return (f'Checkpoint has {_tensors(unknown)} this model does not use, for example "{unknown[0]}". '
-            f'It looks like {kind}: convert it with tools/model_converters/glip_to_glipv2.py.')
+    return (
+        f'Checkpoint has {_tensors(unknown)} this model does not use, for example "{unknown[0]}". '
+        f'It looks like {kind}: convert it with tools/model_converters/glip_to_glipv2.py.'
+    )
 
 
 def _misshapen(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    wrong = [f'"{name}" has shape {tuple(given[name].shape)}, the model needs {tuple(tensor.shape)}'
-             for name, tensor in wanted.items() if name in given and given[name].shape != tensor.shape]
+    wrong = [
+        f'"{name}" has shape {tuple(given[name].shape)}, the model needs {tuple(tensor.shape)}'
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
     if len(wrong) > NUM_LISTED:
         wrong = [*wrong[:NUM_LISTED], f'and {len(wrong) - NUM_LISTED} more of another shape']
     return wrong

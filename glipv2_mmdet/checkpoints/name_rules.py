@@ -1,4 +1,5 @@
 """Name tables that are read in both directions: the lines they are made of."""
+
 from __future__ import annotations
 
 import re
@@ -8,13 +9,13 @@ from functools import cached_property
 
 from torch import Tensor
 
-_PLACEHOLDERS = {'i': r'(?P<i>\d+)', 'j': r'(?P<j>\d+)', 'p': r'(?P<p>weight|bias)',
-                 'rest': r'(?P<rest>.+)'}
+_PLACEHOLDERS = {'i': r'(?P<i>\d+)', 'j': r'(?P<j>\d+)', 'p': r'(?P<p>weight|bias)', 'rest': r'(?P<rest>.+)'}
 
 
 @dataclass(frozen=True)
 class TensorOp:
     """A change of layout. ``forward`` leads from the source to us, ``backward`` the other way."""
+
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor], Tensor]
 
@@ -26,6 +27,7 @@ class Rule:
     Templates hold ``{i}`` and ``{j}`` (numbers), ``{p}`` (weight or bias) and ``{rest}`` (anything). Where
     counting differs, the source's ``i`` is ``step`` times ours plus ``shift``.
     """
+
     source: str
     ours: str
     tensor: TensorOp | None = None
@@ -67,8 +69,9 @@ class Rule:
         return self.source.format(**parts)
 
 
-def first_match(rules: Iterable[Rule], rename: Callable[[Rule, str], str | None],
-                name: str) -> tuple[str, Rule] | tuple[None, None]:
+def first_match(
+    rules: Iterable[Rule], rename: Callable[[Rule, str], str | None], name: str
+) -> tuple[str, Rule] | tuple[None, None]:
     """The new name and the line of the table that gives it; both None when there is none."""
     for rule in rules:
         renamed = rename(rule, name)
@@ -86,5 +89,4 @@ def name_listing(names: Iterable[str], count: int = 3) -> str:
 def _compile(template: str) -> re.Pattern:
     pieces = re.split(r'\{(\w+)\}', template)
     # odd pieces are the placeholders' names
-    return re.compile(''.join(
-        _PLACEHOLDERS[piece] if n % 2 else re.escape(piece) for n, piece in enumerate(pieces)))
+    return re.compile(''.join(_PLACEHOLDERS[piece] if n % 2 else re.escape(piece) for n, piece in enumerate(pieces)))

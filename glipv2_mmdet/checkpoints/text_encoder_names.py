@@ -3,6 +3,7 @@
 Known are CLIP (OpenAI's names and Hugging Face's), UniCL (text and Swin), BERT of Hugging Face and Swin as its authors
 published it. Depths and widths come from the names, so every size passes through the same tables.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -24,10 +25,19 @@ def _clip_rules(root: str, blocks: str) -> tuple[Rule, ...]:
     return (
         Rule(f'{root}token_embedding.weight', f'{_TEXT}.embeddings.token_embedding.weight'),
         Rule(f'{root}positional_embedding', _POSITIONS),
-        *(Rule(f'{blocks}.{{i}}.{theirs}.{{p}}', f'{_LAYER}.{ours}.{{p}}') for theirs, ours in (
-            ('attn.query', 'self_attn.q_proj'), ('attn.key', 'self_attn.k_proj'), ('attn.value', 'self_attn.v_proj'),
-            ('attn.out_proj', 'self_attn.out_proj'), ('ln_1', 'layer_norm1'), ('ln_2', 'layer_norm2'),
-            ('mlp.c_fc', 'mlp.fc1'), ('mlp.c_proj', 'mlp.fc2'))),
+        *(
+            Rule(f'{blocks}.{{i}}.{theirs}.{{p}}', f'{_LAYER}.{ours}.{{p}}')
+            for theirs, ours in (
+                ('attn.query', 'self_attn.q_proj'),
+                ('attn.key', 'self_attn.k_proj'),
+                ('attn.value', 'self_attn.v_proj'),
+                ('attn.out_proj', 'self_attn.out_proj'),
+                ('ln_1', 'layer_norm1'),
+                ('ln_2', 'layer_norm2'),
+                ('mlp.c_fc', 'mlp.fc1'),
+                ('mlp.c_proj', 'mlp.fc2'),
+            )
+        ),
         Rule(f'{root}ln_final.{{p}}', f'{_TEXT}.final_layer_norm.{{p}}'),
     )
 
@@ -38,11 +48,13 @@ TABLES = {
     'Hugging Face CLIP': (
         Rule('text_model.embeddings.{rest}', f'{_TEXT}.embeddings.{{rest}}'),
         Rule('text_model.encoder.layers.{i}.{rest}', f'{_LAYER}.{{rest}}'),
-        Rule('text_model.final_layer_norm.{p}', f'{_TEXT}.final_layer_norm.{{p}}')),
+        Rule('text_model.final_layer_norm.{p}', f'{_TEXT}.final_layer_norm.{{p}}'),
+    ),
     'UniCL': (*_clip_rules('text_encoder.', 'text_encoder.resblocks'), *original_swin_rules('image_encoder.')),
     'Hugging Face BERT': (
         Rule('embeddings.{rest}', f'{_TEXT}.embeddings.{{rest}}'),
-        Rule('encoder.layer.{i}.{rest}', f'{_TEXT}.encoder.layer.{{i}}.{{rest}}')),
+        Rule('encoder.layer.{i}.{rest}', f'{_TEXT}.encoder.layer.{{i}}.{{rest}}'),
+    ),
     'Swin': original_swin_rules(''),
 }
 
@@ -52,25 +64,44 @@ _NORM = 'norm in front of a classifier; returned levels have norms of their own'
 #: Source -> beginnings of names whose tensors are left behind, and why.
 EXCUSED = {
     'OpenAI CLIP': {
-        'visual.': "CLIP's image encoder is no Swin", 'text_projection': _PROJECTION, 'logit_scale': _PROJECTION,
-        'input_resolution': 'a setting', 'context_length': 'a setting', 'vocab_size': 'a setting'},
+        'visual.': "CLIP's image encoder is no Swin",
+        'text_projection': _PROJECTION,
+        'logit_scale': _PROJECTION,
+        'input_resolution': 'a setting',
+        'context_length': 'a setting',
+        'vocab_size': 'a setting',
+    },
     'Hugging Face CLIP': {
-        'vision_model.': "CLIP's image encoder is no Swin", 'text_projection.': _PROJECTION,
-        'visual_projection.': _PROJECTION, 'logit_scale': _PROJECTION,
-        'text_model.embeddings.position_ids': 'computed from the text length'},
-    'UniCL': {'image_projection': _PROJECTION, 'text_projection': _PROJECTION, 'logit_scale': _PROJECTION,
-              'image_encoder.norm.': _NORM, 'image_encoder.head.': _HEAD},
+        'vision_model.': "CLIP's image encoder is no Swin",
+        'text_projection.': _PROJECTION,
+        'visual_projection.': _PROJECTION,
+        'logit_scale': _PROJECTION,
+        'text_model.embeddings.position_ids': 'computed from the text length',
+    },
+    'UniCL': {
+        'image_projection': _PROJECTION,
+        'text_projection': _PROJECTION,
+        'logit_scale': _PROJECTION,
+        'image_encoder.norm.': _NORM,
+        'image_encoder.head.': _HEAD,
+    },
     'Hugging Face BERT': {
-        'cls.': _HEAD, 'pooler.': 'sentence feature the method does not use',
-        'embeddings.position_ids': 'computed from the text length'},
+        'cls.': _HEAD,
+        'pooler.': 'sentence feature the method does not use',
+        'embeddings.position_ids': 'computed from the text length',
+    },
     'Swin': {'norm.': _NORM, 'head.': _HEAD},
 }
 _COMPUTED = ('relative_position_index', 'attn_mask')
 
 #: Other beginnings the same weights are published with.
 _SYNONYMS = {
-    'UniCL': {'visual.': 'image_encoder.', 'text.': 'text_encoder.', 'lang_encoder.': 'text_encoder.',
-              'vision_projection': 'image_projection'},
+    'UniCL': {
+        'visual.': 'image_encoder.',
+        'text.': 'text_encoder.',
+        'lang_encoder.': 'text_encoder.',
+        'vision_projection': 'image_projection',
+    },
     'Hugging Face BERT': {'bert.': ''},
 }
 
@@ -85,6 +116,7 @@ class EncoderConversion:
         excused: names left behind on purpose, with the reason.
         num_positions: rows of the text encoder's position table before and after; None without such a table.
     """
+
     state_dict: dict[str, Tensor]
     source: str
     excused: dict[str, str] = field(default_factory=dict)
@@ -97,6 +129,7 @@ def detect_encoder(names: Iterable[str]) -> str | None:
 
     def begins(*starts: str) -> bool:
         return any(name.startswith(starts) for name in names)
+
     if begins('text_model.encoder.layers.'):
         return 'Hugging Face CLIP'
     if begins('text_encoder.resblocks.', 'lang_encoder.resblocks.', 'text.resblocks.'):
@@ -123,7 +156,8 @@ def encoder_to_ours(state_dict: Mapping[str, Tensor], max_tokens: int = 256) -> 
     if source is None:
         raise CheckpointError(
             f'None of the encoders that are known: the file has {len(bare)} tensors such as {name_listing(bare)}. '
-            f'Expected the weights of {", ".join(TABLES)}. GLIP files go through glip_to_glipv2.py.')
+            f'Expected the weights of {", ".join(TABLES)}. GLIP files go through glip_to_glipv2.py.'
+        )
     converted, excused, leftover = {}, {}, []
     for name, tensor in _split_projections(_common_names(bare, source)).items():
         reason = _excuse(name, source)
@@ -138,7 +172,8 @@ def encoder_to_ours(state_dict: Mapping[str, Tensor], max_tokens: int = 256) -> 
         raise CheckpointError(
             f'{len(leftover)} tensor(s) of these {source} weights have no place in our encoders: '
             f'{name_listing(leftover, 10)}. They may come from a changed model; remove them from the file if they are '
-            'not needed, or add a rule in glipv2_mmdet/checkpoints/text_encoder_names.py.')
+            'not needed, or add a rule in glipv2_mmdet/checkpoints/text_encoder_names.py.'
+        )
     num_positions = None
     if _POSITIONS in converted:
         table = converted[_POSITIONS]

@@ -1,10 +1,11 @@
 """``glipv2 ask img.jpg "how many cats are there?"``: the answer to a question."""
+
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from . import options
+from glipv2_mmdet.cli import options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

@@ -1,10 +1,11 @@
 """``glipv2 caption img.jpg ...``: a sentence about each image."""
+
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from . import options
+from glipv2_mmdet.cli import options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -22,5 +23,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     model = options.load_inferencer(args)
     images = args.images if len(args.images) > 1 else args.images[0]
-    options.emit(model.caption(images, beam_size=args.beam_size, max_words=args.max_words,
-                               **options.call_settings(args)), args)
+    options.emit(
+        model.caption(images, beam_size=args.beam_size, max_words=args.max_words, **options.call_settings(args)), args
+    )

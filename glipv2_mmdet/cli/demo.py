@@ -1,4 +1,5 @@
 """``glipv2 demo --detect glipv2-nano iter_2600.pth``: a web page to try models on images, until Ctrl-C."""
+
 from __future__ import annotations
 
 import argparse
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import options
+from glipv2_mmdet.cli import options
 
 # tasks of the page; here, too, so that --help does not wait for gradio
 _TASKS = {'detect': 'detection and grounding', 'segment': 'masks', 'ask': 'questions', 'caption': 'captions'}
@@ -18,11 +19,18 @@ _TASKS = {'detect': 'detection and grounding', 'segment': 'masks', 'ask': 'quest
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('demo', help='web page to try models', description=__doc__)
     for task, about in _TASKS.items():
-        parser.add_argument(f'--{task}', nargs='+', metavar=('MODEL', 'CHECKPOINT'),
-                            help=f'model for {about}: config, name or folder, then its checkpoint if it needs one')
+        parser.add_argument(
+            f'--{task}',
+            nargs='+',
+            metavar=('MODEL', 'CHECKPOINT'),
+            help=f'model for {about}: config, name or folder, then its checkpoint if it needs one',
+        )
     parser.add_argument('--device', help="'cpu', 'cuda:0', ... (default: the GPU where there is one)")
-    parser.add_argument('--host', default='127.0.0.1',
-                        help='address to listen on; 0.0.0.0 opens the demo to the network (default: %(default)s)')
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen on; 0.0.0.0 opens the demo to the network (default: %(default)s)',
+    )
     parser.add_argument('--port', type=int, default=7860, help='(default: %(default)s)')
     parser.add_argument('--public-url', metavar='URL', help='where a proxy shows the page: https://example.org/glipv2')
     limits = parser.add_argument_group('limits')
@@ -45,21 +53,27 @@ def run(args: argparse.Namespace) -> None:
     """
     given = {task: values for task in _TASKS if (values := getattr(args, task))}
     if not given:
-        raise ValueError('No model was given. Expected at least one of --detect, --segment, --ask, --caption, for '
-                         'example --detect glipv2-nano work_dirs/quickstart/iter_2600.pth')
+        raise ValueError(
+            'No model was given. Expected at least one of --detect, --segment, --ask, --caption, for '
+            'example --detect glipv2-nano work_dirs/quickstart/iter_2600.pth'
+        )
     for task, values in given.items():
         if len(values) > 2:
             raise ValueError(f'--{task} has {len(values)} values. Expected a model and its checkpoint.')
     try:
-        from ..demo.app import running_demo
+        from glipv2_mmdet.demo.app import running_demo
     except ImportError as error:
         raise ImportError(f"The demo needs gradio ({error}). Install it: pip install 'glipv2_mmdet[demo]'") from error
-    from ..apis.inferencer import GLIPv2Inferencer
-    from ..demo.limits import Limits
+    from glipv2_mmdet.apis.inferencer import GLIPv2Inferencer
+    from glipv2_mmdet.demo.limits import Limits
 
     given_limits = {
-        'megabytes': args.max_megabytes, 'megapixels': args.max_megapixels, 'waiting': args.max_waiting,
-        'seconds': args.max_seconds, 'minutes_kept': args.minutes_kept}
+        'megabytes': args.max_megabytes,
+        'megapixels': args.max_megapixels,
+        'waiting': args.max_waiting,
+        'seconds': args.max_seconds,
+        'minutes_kept': args.minutes_kept,
+    }
     limits = Limits(**{name: value for name, value in given_limits.items() if value is not None})
     loaded: dict[tuple[str, ...], GLIPv2Inferencer] = {}  # tasks may share one model
     for values in given.values():

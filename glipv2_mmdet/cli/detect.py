@@ -1,10 +1,11 @@
 """``glipv2 detect img.jpg "cat . remote" --out out/``: boxes of what a list of names says."""
+
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from . import options
+from glipv2_mmdet.cli import options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

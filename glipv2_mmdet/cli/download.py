@@ -1,4 +1,5 @@
 """``glipv2 download glip-t``: the public GLIP weights, checked and converted; every command then finds them."""
+
 from __future__ import annotations
 
 import argparse
@@ -7,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..apis.downloads import PUBLIC_MODELS, cache_dir, download, public_checkpoint
+from glipv2_mmdet.apis.downloads import PUBLIC_MODELS, cache_dir, download, public_checkpoint
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -21,8 +22,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     checkpoint = public_checkpoint(args.name)
     with tqdm(unit='B', unit_scale=True, desc=args.name, disable=not sys.stderr.isatty()) as bar:
+
         def show(done: int, total: int) -> None:
             bar.total = total or None
             bar.update(done - bar.n)
+
         file = download(checkpoint, args.out or cache_dir(), args.mirror, show)
     sys.stdout.write(f'{file}\n')

@@ -1,4 +1,5 @@
 """Which subcommands there are, and what happens when one fails: exit code 2 and one line."""
+
 from __future__ import annotations
 
 import argparse
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 
 from mmengine.logging import MMLogger
 
-from ..version import __version__
+from glipv2_mmdet.version import __version__
 
 #: Modules of this package, in the order of the help.
 COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'export', 'demo')
@@ -20,8 +21,10 @@ FAILED, INTERRUPTED = 2, 130
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands; a parsed command has its function under ``run``."""
     parser = argparse.ArgumentParser(
-        prog='glipv2', description='Find, mask, ground, answer and describe with GLIPv2 models.',
-        epilog='Help on one command: glipv2 COMMAND --help')
+        prog='glipv2',
+        description='Find, mask, ground, answer and describe with GLIPv2 models.',
+        epilog='Help on one command: glipv2 COMMAND --help',
+    )
     parser.add_argument('--version', action='version', version=f'glipv2_mmdet {__version__}')
     subparsers = parser.add_subparsers(metavar='COMMAND', required=True)
     for name in COMMANDS:
@@ -60,8 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _logs_on_stderr() -> Iterator[None]:
     """Warnings only, and not between the results: mmengine logs to standard output."""
     logger = MMLogger.get_current_instance()
-    streams = {handler: handler.stream for handler in logger.handlers if isinstance(handler, logging.StreamHandler)
-               and handler.stream is sys.stdout}
+    streams = {
+        handler: handler.stream
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout
+    }
     level = logger.level
     for handler in streams:
         handler.setStream(sys.stderr)

@@ -1,4 +1,5 @@
 """Options that commands share, the model they name, and what happens to results."""
+
 from __future__ import annotations
 
 import argparse
@@ -8,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..apis.model_names import is_shipped
+from glipv2_mmdet.apis.model_names import is_shipped
 
 if TYPE_CHECKING:
-    from ..apis import GLIPv2Inferencer
-    from ..apis.results import Result
+    from glipv2_mmdet.apis import GLIPv2Inferencer
+    from glipv2_mmdet.apis.results import Result
 
 _SUFFIX = '.jpg'
 _NO_NAME = 'image'
@@ -20,14 +21,18 @@ _NO_NAME = 'image'
 
 def add_images(parser: argparse.ArgumentParser, **more: Any) -> None:
     parser.add_argument(
-        'images', help='image, folder, pattern in quotes ("shots/*.jpg"), video, or http(s) address', **more)
+        'images', help='image, folder, pattern in quotes ("shots/*.jpg"), video, or http(s) address', **more
+    )
 
 
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
     """--model, --weights, --device."""
     group = parser.add_argument_group('model')
-    group.add_argument('--model', default=default, help='short name, config (Python code, which is run), or '
-                                                        'folder of save_pretrained() (default: %(default)s)')
+    group.add_argument(
+        '--model',
+        default=default,
+        help='short name, config (Python code, which is run), or folder of save_pretrained() (default: %(default)s)',
+    )
     group.add_argument('--weights', help='.pth or .safetensors (default: those of the folder, or of "glipv2 download")')
     group.add_argument('--device', help='cpu, cuda:0, ... (default: the GPU where there is one)')
 
@@ -50,7 +55,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def load_inferencer(args: argparse.Namespace, **more: Any) -> GLIPv2Inferencer:
     """The model that --model, --weights and --device name."""
-    from ..apis import GLIPv2Inferencer
+    from glipv2_mmdet.apis import GLIPv2Inferencer
+
     warn_of_code(args.model)
     return GLIPv2Inferencer(args.model, args.weights, args.device, **more)
 
@@ -64,13 +70,20 @@ def warn_of_code(model: str) -> None:
 
 def call_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments that all tasks of the inferencer take."""
-    return dict(threshold=args.threshold, max_boxes=args.max_boxes, batch_size=args.batch_size,
-                frame_step=args.frame_step, stream=True, progress=not args.json and sys.stderr.isatty())
+    return dict(
+        threshold=args.threshold,
+        max_boxes=args.max_boxes,
+        batch_size=args.batch_size,
+        frame_step=args.frame_step,
+        stream=True,
+        progress=not args.json and sys.stderr.isatty(),
+    )
 
 
 def emit(results: Result | Iterable[Result], args: argparse.Namespace) -> None:
     """Print each result as it comes, and write what --out asks for; nothing is kept in memory."""
-    from ..apis.results import Result
+    from glipv2_mmdet.apis.results import Result
+
     results = [results] if isinstance(results, Result) else results
     out = None if args.out is None else Path(args.out)
     records, taken = [], set()
@@ -88,7 +101,8 @@ def emit(results: Result | Iterable[Result], args: argparse.Namespace) -> None:
 
 def describe(result: Result) -> str:
     """A result for the eye: the image, then what was found."""
-    from ..apis.results import Answer, Caption, Detections
+    from glipv2_mmdet.apis.results import Answer, Caption, Detections
+
     if isinstance(result, Answer):
         listed = ', '.join(f'{answer} {score:.2f}' for answer, score in zip(result.answers, result.scores, strict=True))
         return f'{result.source}: {result.question} {listed}'

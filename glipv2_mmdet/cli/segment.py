@@ -1,10 +1,11 @@
 """``glipv2 segment img.jpg "cat . remote" --out out/``: boxes and masks of what a list of names says."""
+
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from . import detect, options
+from glipv2_mmdet.cli import detect, options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ Order matters: versions are checked before anything else of the stack is importe
 the function), and the stand-in for mmcv's compiled operations must be in place before the first ``import
 mmcv.ops``, which mmdet's models do while they load.
 """
-from .versions import StackError, check_stack
+
+from glipv2_mmdet.compat.versions import StackError, check_stack
 
 __all__ = ['StackError', 'apply_compat', 'check_stack']
 
@@ -16,9 +17,9 @@ def apply_compat() -> None:
         StackError: a package is missing, too old, or does not start; all problems are in one message.
     """
     check_stack()
-    from .config_package import offer_configs
-    from .mmcv_ops import provide_mmcv_ops
-    from .safe_load import allow_mmengine_checkpoints
+    from glipv2_mmdet.compat.config_package import offer_configs
+    from glipv2_mmdet.compat.mmcv_ops import provide_mmcv_ops
+    from glipv2_mmdet.compat.safe_load import allow_mmengine_checkpoints
 
     provide_mmcv_ops()
     allow_mmengine_checkpoints()

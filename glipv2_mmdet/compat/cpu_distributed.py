@@ -5,6 +5,7 @@ the local rank to DistributedDataParallel as a device; both fail when the model 
 
 Expiry: when mmengine chooses by the device of the model.
 """
+
 from __future__ import annotations
 
 import gc
@@ -32,13 +33,17 @@ def use_cpu_where_no_gpu(cfg: Config) -> bool:
     if launcher == 'none' or get_device() != 'cpu':
         return False
     if launcher != 'pytorch':
-        raise ValueError(f"Launcher is '{launcher}' and no GPU is visible; without one only 'pytorch' works. "
-                         'Use tools/dist_train.sh or tools/dist_test.sh, or give the job GPUs.')
+        raise ValueError(
+            f"Launcher is '{launcher}' and no GPU is visible; without one only 'pytorch' works. "
+            'Use tools/dist_train.sh or tools/dist_test.sh, or give the job GPUs.'
+        )
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     # without one, the two values mmengine itself would pass
     wrapper = cfg.get('model_wrapper_cfg') or dict(
-        type='MMDistributedDataParallel', broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
     return True
 

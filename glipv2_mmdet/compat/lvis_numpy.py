@@ -5,6 +5,7 @@ Its evaluator asks numpy for ``np.float``, a name for Python's ``float`` that nu
 
 Expiry: with a release of ``lvis`` after 0.5.3.
 """
+
 from __future__ import annotations
 
 import importlib

@@ -7,6 +7,7 @@ error when it is called. A compiled mmcv is left untouched.
 
 Expiry: when mmcv falls back to torchvision by itself, or mmdet no longer imports ``mmcv.ops``.
 """
+
 from __future__ import annotations
 
 import importlib.abc
@@ -17,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NoReturn
 
-from . import torchvision_ops
+from glipv2_mmdet.compat import torchvision_ops
 
 EXT_NAME = 'mmcv._ext'
 
@@ -87,7 +88,8 @@ def _missing_op(name: str) -> Callable[..., NoReturn]:
         raise MissingOpError(
             f"Operation '{name}' of compiled mmcv was called, but this mmcv was installed without compiled "
             f'operations. The stand-in has: {", ".join(torchvision_ops.__all__)}. Install a compiled mmcv '
-            'that fits this torch, or use a component built on torch or torchvision instead.')
+            'that fits this torch, or use a component built on torch or torchvision instead.'
+        )
 
     call.__name__ = name
     return call

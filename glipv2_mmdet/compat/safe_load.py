@@ -17,6 +17,7 @@ reads it again without protection, which runs whatever is in it. It is replaced 
 
 Expiry: when mmengine stores plain numbers and the fork's loader has no such retreat, this file can go.
 """
+
 from __future__ import annotations
 
 import functools
@@ -37,8 +38,22 @@ from packaging.version import Version
 from torch.hub import load_state_dict_from_url
 
 #: Types that metrics, losses and counters come in. Objects ('O') are left out on purpose.
-_NUMPY_TYPES = ('bool', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64', 'float16',
-                'float32', 'float64', 'str', 'bytes')
+_NUMPY_TYPES = (
+    'bool',
+    'int8',
+    'int16',
+    'int32',
+    'int64',
+    'uint8',
+    'uint16',
+    'uint32',
+    'uint64',
+    'float16',
+    'float32',
+    'float64',
+    'str',
+    'bytes',
+)
 _HISTORY_METHODS = ('min', 'max', 'current', 'mean')
 
 
@@ -78,7 +93,8 @@ def load_from_local(filename: str | os.PathLike, map_location: Any = None) -> An
         CheckpointError: it cannot be read, or holds more than weights and numbers.
     """
     # the package is complete by the time a file is loaded
-    from ..checkpoints.load import read_checkpoint
+    from glipv2_mmdet.checkpoints.load import read_checkpoint
+
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{filename} can not be found. Give the path of a checkpoint on this machine.')
@@ -89,9 +105,12 @@ def load_from_local(filename: str | os.PathLike, map_location: Any = None) -> An
 
 @functools.cache
 def _warn_old_torch() -> None:
-    print_log(f'torch {torch.__version__} cannot read a checkpoint of a stranger safely (CVE-2025-32434). Give it '
-              'files of your own or .safetensors, or install torch 2.6 or later.', logger='current',
-              level=logging.WARNING)
+    print_log(
+        f'torch {torch.__version__} cannot read a checkpoint of a stranger safely (CVE-2025-32434). Give it '
+        'files of your own or .safetensors, or install torch 2.6 or later.',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def safe_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
@@ -117,7 +136,9 @@ def _history_buffer_method(owner: object, name: str) -> Callable[..., Any]:
         pickle.UnpicklingError: the file asks for another attribute, as a tampered one would.
     """
     if owner is not HistoryBuffer or name not in _HISTORY_METHODS:
-        raise UnpicklingError(f"Checkpoint asks for attribute '{name}' of {owner!r}; only the functions "
-                              f'{", ".join(_HISTORY_METHODS)} of HistoryBuffer are allowed. Do not trust '
-                              'this file.')
+        raise UnpicklingError(
+            f"Checkpoint asks for attribute '{name}' of {owner!r}; only the functions "
+            f'{", ".join(_HISTORY_METHODS)} of HistoryBuffer are allowed. Do not trust '
+            'this file.'
+        )
     return getattr(HistoryBuffer, name)

@@ -7,6 +7,7 @@ Only import names count: the original OpenMMLab packages and the maintained OneD
 Expiry: the limit of mmdet 3.3.0 on mmcv (it refuses 2.2 and later) is mmdet's own and shows up here as
 "does not start".
 """
+
 from __future__ import annotations
 
 import importlib
@@ -78,9 +79,7 @@ def check_stack(
     return found
 
 
-def _check_one(
-    requirement: Requirement, load: Callable[[str], ModuleType], found: dict[str, str]
-) -> str | None:
+def _check_one(requirement: Requirement, load: Callable[[str], ModuleType], found: dict[str, str]) -> str | None:
     """Import one package and note its version in ``found``; returns what is wrong with it, or None."""
     name, minimum = requirement.module, requirement.minimum
     try:

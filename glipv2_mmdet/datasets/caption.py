@@ -15,8 +15,8 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import MMLogger
 
-from .caption_files import CaptionedImage, CaptionFileError, read_caption_file
-from .record_checks import check_dataset_settings
+from glipv2_mmdet.datasets.caption_files import CaptionedImage, CaptionFileError, read_caption_file
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()
@@ -55,15 +55,19 @@ class CocoCaption(BaseDetDataset):
         MMLogger.get_current_instance().info(
             f'{self.ann_file}: {len(content.images)} images, {captions} captions, {content.num_empty} captions without '
             f'a word dropped, {silent} images without a caption'
-            f'{"" if self.test_mode or not silent else " left out"}')
+            f'{"" if self.test_mode or not silent else " left out"}'
+        )
         if self.test_mode:
             return [self._image_part(image) for image in content.images]
         if not captions:
             raise CaptionFileError(
-                f'{self.ann_file}: no captions to train on; expected at least one. Is it a test file?')
+                f'{self.ann_file}: no captions to train on; expected at least one. Is it a test file?'
+            )
         return [
             self._image_part(image) | dict(text=caption, custom_entities=False, tokens_positive=[], instances=[])
-            for image in content.images for caption in image.captions]
+            for image in content.images
+            for caption in image.captions
+        ]
 
     def filter_data(self) -> list[dict]:
         """Keeps every sample: none has boxes."""
@@ -73,7 +77,8 @@ class CocoCaption(BaseDetDataset):
         if image.file_name is None:
             raise CaptionFileError(
                 f'{self.ann_file}: image {image.image_id} has no "file_name"; expected one for every image. Such files '
-                'hold references for CaptionMetric only: give the data set the list of images.')
+                'hold references for CaptionMetric only: give the data set the list of images.'
+            )
         part = dict(img_id=image.image_id, img_path=osp.join(self.data_prefix.get('img') or '', image.file_name))
         if image.size is not None:
             part['height'], part['width'] = image.size

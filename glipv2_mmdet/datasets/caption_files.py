@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..text.prompt import shorten
-from .record_checks import read_json, reading, require_size
+from glipv2_mmdet.datasets.record_checks import read_json, reading, require_size
+from glipv2_mmdet.text.prompt import shorten
 
 FORMATS = (
     'Expected one of: Karpathy\'s {"images": [{"filepath", "filename", "cocoid", "split", "sentences": [{"raw"}]}]}; '
     'a list of {"image", "caption": text or list of texts} as BLIP has it; COCO\'s {"images": [{"id", "file_name"}], '
-    '"annotations": [{"image_id", "caption"}]}')
+    '"annotations": [{"image_id", "caption"}]}'
+)
 
 
 class CaptionFileError(ValueError):
@@ -84,8 +85,9 @@ def _check_images(images: Sequence[CaptionedImage], path: str, are_unique: bool)
     # ids of BLIP's lists are names of files, of which two folders may have the same
     twice = are_unique and [image for image, count in Counter(image.image_id for image in images).items() if count > 1]
     if twice:
-        raise CaptionFileError(f'{path}: image {twice[0]!r} is there twice; expected one entry per image. Put its '
-                               'captions together.')
+        raise CaptionFileError(
+            f'{path}: image {twice[0]!r} is there twice; expected one entry per image. Put its captions together.'
+        )
 
 
 def _reader_of(content: Any, path: str) -> Any:
@@ -97,8 +99,13 @@ def _reader_of(content: Any, path: str) -> Any:
             return _read_coco
         if content['images'] and 'sentences' in content['images'][0]:
             return _read_karpathy
-    found = f'the keys {sorted(content)[:8]}' if isinstance(content, dict) else (
-        f'a list that starts with {str(content[:1])[:80]}' if isinstance(content, list) else type(content).__name__)
+    found = (
+        f'the keys {sorted(content)[:8]}'
+        if isinstance(content, dict)
+        else (
+            f'a list that starts with {str(content[:1])[:80]}' if isinstance(content, list) else type(content).__name__
+        )
+    )
     raise CaptionFileError(f'{path}: unknown layout, {found}. {FORMATS}.')
 
 
@@ -107,7 +114,8 @@ def _read_karpathy(content: dict, path: str, splits: Sequence[str] | None, dropp
     wrong = set(splits or ()) - known
     if wrong:
         raise CaptionFileError(
-            f'{path}: split {sorted(wrong)[0]!r} is not in it; expected some of {sorted(known)}. Correct "splits".')
+            f'{path}: split {sorted(wrong)[0]!r} is not in it; expected some of {sorted(known)}. Correct "splits".'
+        )
     images = []
     for image in content['images']:
         if splits is None or image['split'] in splits:
@@ -132,13 +140,18 @@ def _read_coco(content: dict, path: str, splits: Sequence[str] | None, dropped: 
         if entry['image_id'] not in captions:
             raise CaptionFileError(
                 f'{path}: a caption of image {entry["image_id"]}, which "images" does not list; expected a file that '
-                'holds both. Write the file again.')
+                'holds both. Write the file again.'
+            )
         captions[entry['image_id']].append(entry['caption'])
     return [
         CaptionedImage(
-            image['id'], image.get('file_name'), _clean(captions[image['id']], dropped),
-            (image['height'], image['width']) if 'height' in image and 'width' in image else None)
-        for image in content['images']]
+            image['id'],
+            image.get('file_name'),
+            _clean(captions[image['id']], dropped),
+            (image['height'], image['width']) if 'height' in image and 'width' in image else None,
+        )
+        for image in content['images']
+    ]
 
 
 def _clean(texts: Sequence[str], dropped: Counter) -> tuple[str, ...]:

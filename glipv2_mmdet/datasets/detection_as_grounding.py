@@ -11,14 +11,25 @@ from typing import Any
 
 from mmdet.registry import DATASETS
 
-from .lazy import LazyDataset
+from glipv2_mmdet.datasets.lazy import LazyDataset
 
 #: Published spelling -> what is meant. mmdet's class lists follow the json, typing errors included.
 OBJECTS365_V2_RENAMES = {
-    'Moniter/TV': 'Monitor/TV', 'Bakset': 'Basket', 'Dinning Table': 'Dining Table', 'Tea pot': 'Teapot',
-    'Billards': 'Billiards', 'Extention Cord': 'Extension Cord', 'Hotair ballon': 'Hot air balloon',
-    'Hamimelon': 'Hami melon', 'Mushroon': 'Mushroom', 'Tape Measur/ Ruler': 'Tape Measure/ Ruler', 'Campel': 'Camel',
-    'Meat ball': 'Meatball', 'Buttefly': 'Butterfly', 'Table Teniis paddle': 'Table Tennis paddle'}
+    'Moniter/TV': 'Monitor/TV',
+    'Bakset': 'Basket',
+    'Dinning Table': 'Dining Table',
+    'Tea pot': 'Teapot',
+    'Billards': 'Billiards',
+    'Extention Cord': 'Extension Cord',
+    'Hotair ballon': 'Hot air balloon',
+    'Hamimelon': 'Hami melon',
+    'Mushroon': 'Mushroom',
+    'Tape Measur/ Ruler': 'Tape Measure/ Ruler',
+    'Campel': 'Camel',
+    'Meat ball': 'Meatball',
+    'Buttefly': 'Butterfly',
+    'Table Teniis paddle': 'Table Tennis paddle',
+}
 RENAMES = {'objects365_v2': OBJECTS365_V2_RENAMES}
 
 
@@ -38,8 +49,9 @@ class DetectionAsGrounding(LazyDataset):
         ValueError: no such table, a rename of a name the data set does not have, or two names equal afterwards.
     """
 
-    def __init__(self, dataset: Any, pipeline: Sequence[Any] = (),
-                 renames: Mapping[str, str] | str | None = None) -> None:
+    def __init__(
+        self, dataset: Any, pipeline: Sequence[Any] = (), renames: Mapping[str, str] | str | None = None
+    ) -> None:
         inner = DATASETS.build({**dataset, 'pipeline': []}) if isinstance(dataset, Mapping) else dataset
         super().__init__(pipeline, inner.metainfo)
         self.dataset = inner
@@ -64,8 +76,10 @@ def _renamed(names: Sequence[str], renames: Mapping[str, str] | str | None) -> t
     renames = renames or {}
     unknown = sorted(set(renames) - set(names))
     if unknown:
-        raise ValueError(f'Renamed class {unknown[0]!r} is not among the {len(names)} classes of this data set. '
-                         'Spell it as its annotation file does.')
+        raise ValueError(
+            f'Renamed class {unknown[0]!r} is not among the {len(names)} classes of this data set. '
+            'Spell it as its annotation file does.'
+        )
     better = tuple(renames.get(name, name).strip() for name in names)
     if len({name.casefold() for name in better}) < len(names):
         twice = next(name for name in better if sum(name.casefold() == other.casefold() for other in better) > 1)

@@ -3,6 +3,7 @@
 Source: the public GLIP code's rule for ODinW (k of 1, 3, 5, 10; seeds 3, 30, 300). Its ready-made subset files were
 drawn with other random numbers, so the images differ; what they have in common does not.
 """
+
 from __future__ import annotations
 
 import random
@@ -63,18 +64,22 @@ class FewShotDataset(Dataset):
         ValueError: fewer than one shot, or no image with an object.
     """
 
-    def __init__(self, dataset: dict | BaseDataset, shots: int | None, seed: int = 3,
-                 copies: int | None = None) -> None:
+    def __init__(
+        self, dataset: dict | BaseDataset, shots: int | None, seed: int = 3, copies: int | None = None
+    ) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.copies = COPIES.get(shots, 1) if copies is None else copies
         self.dataset.full_init()
         if shots is not None:
             records = (self.dataset.get_data_info(index) for index in range(len(self.dataset)))
             chosen = few_shot_indices(
-                [{instance['bbox_label'] for instance in record['instances']} for record in records], shots, seed)
+                [{instance['bbox_label'] for instance in record['instances']} for record in records], shots, seed
+            )
             if not chosen:
-                raise ValueError(f'None of the {len(self.dataset)} images has an object, so there is nothing to draw '
-                                 'few shots of. Check annotation file and class names.')
+                raise ValueError(
+                    f'None of the {len(self.dataset)} images has an object, so there is nothing to draw '
+                    'few shots of. Check annotation file and class names.'
+                )
             self.dataset.get_subset_(chosen)
 
     @property

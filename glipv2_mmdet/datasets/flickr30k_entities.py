@@ -18,12 +18,21 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_text
 
-from ..text.prompt import shorten
-from .record_checks import check_dataset_settings, is_span, read_json, reading, require_boxes, require_size
+from glipv2_mmdet.datasets.record_checks import (
+    check_dataset_settings,
+    is_span,
+    read_json,
+    reading,
+    require_boxes,
+    require_size,
+)
+from glipv2_mmdet.text.prompt import shorten
 
-_EXPECTED = ('Expected "images" with id, file_name, height, width, caption and tokens_positive_eval, and "annotations" '
-             'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file '
-             'again.')
+_EXPECTED = (
+    'Expected "images" with id, file_name, height, width, caption and tokens_positive_eval, and "annotations" '
+    'with image_id, bbox and tokens_positive, as in final_flickr_separateGT_test.json. Download the file '
+    'again.'
+)
 _MENTION = re.compile(r'\[/EN#(?P<chain>\d+)/(?P<types>[^\s\]]+) (?P<words>[^\]]*)\]')
 
 
@@ -82,21 +91,26 @@ class Flickr30kEntities(BaseDetDataset):
         if missing:
             raise EntitiesError(
                 f'{place} has no {sorted(missing)[0]!r} (keys {sorted(row)}); expected a row of '
-                'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.')
+                'final_flickr_separateGT_val.json or _test.json. Training files are read by MDETRGroundingDataset.'
+            )
         if not isinstance(row['caption'], str) or not any(map(str.isalnum, row['caption'])):
-            raise EntitiesError(f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the '
-                                'file again.')
+            raise EntitiesError(
+                f'{place}: caption {shorten(repr(row["caption"]))}; expected a sentence. Download the file again.'
+            )
         instances = []
         for label, spans in enumerate(row['tokens_positive_eval']):
             if not spans or not all(is_span(span, len(row['caption'])) for span in spans):
-                raise EntitiesError(f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, end], '
-                                    f'...] in the {len(row["caption"])} characters of the caption. Download the file '
-                                    'again.')
+                raise EntitiesError(
+                    f'{place}: spans {shorten(repr(spans))} of phrase {label}; expected [[start, end], '
+                    f'...] in the {len(row["caption"])} characters of the caption. Download the file '
+                    'again.'
+                )
             own = [box for box in boxes if all(list(span) in map(list, box['tokens_positive']) for span in spans)]
             if not own:
                 raise EntitiesError(
                     f'{place}: phrase {label} ({_words(row["caption"], spans)!r}) has no box; expected one at least: '
-                    'only such phrases are evaluated. The boxes of this file are not complete.')
+                    'only such phrases are evaluated. The boxes of this file are not complete.'
+                )
             require_boxes([box['bbox'] for box in own], place, EntitiesError)
             for x, y, width, height in (box['bbox'] for box in own):
                 instances.append(dict(bbox=[x, y, x + width, y + height], bbox_label=label, ignore_flag=0))
@@ -104,10 +118,15 @@ class Flickr30kEntities(BaseDetDataset):
         height, width = (int(size) if isinstance(size, str) else size for size in (row['height'], row['width']))
         require_size(height, width, place, EntitiesError)
         sample = dict(
-            img_id=row['id'], img_path=osp.join(self.data_prefix.get('img') or '', row['file_name']),
-            height=int(height), width=int(width), text=row['caption'], custom_entities=False,
+            img_id=row['id'],
+            img_path=osp.join(self.data_prefix.get('img') or '', row['file_name']),
+            height=int(height),
+            width=int(width),
+            text=row['caption'],
+            custom_entities=False,
             tokens_positive=[[list(span) for span in spans] for spans in row['tokens_positive_eval']],
-            instances=instances)
+            instances=instances,
+        )
         if self.sentences_folder is not None:
             sample['phrase_types'] = self._types(row, place)
         return sample
@@ -124,7 +143,8 @@ class Flickr30kEntities(BaseDetDataset):
             if found is None:
                 raise EntitiesError(
                     f'{place}: phrase {words!r} is not in sentence {row["sentence_id"]} of {file}; expected the same '
-                    'release of Flickr30k Entities. Download it again, or leave sentences_folder out.')
+                    'release of Flickr30k Entities. Download it again, or leave sentences_folder out.'
+                )
             types.append(mentions[found][1])
             start = found + 1
         return types
@@ -132,8 +152,11 @@ class Flickr30kEntities(BaseDetDataset):
 
 def parse_sentences(text: str) -> list[list[tuple[str, tuple[str, ...]]]]:
     """(words, types) of every marked phrase of every line; 'notvisual' ones too, as they stand in the sentence."""
-    return [[(match['words'], tuple(match['types'].split('/'))) for match in _MENTION.finditer(line)]
-            for line in text.splitlines() if line.strip()]
+    return [
+        [(match['words'], tuple(match['types'].split('/'))) for match in _MENTION.finditer(line)]
+        for line in text.splitlines()
+        if line.strip()
+    ]
 
 
 def _words(caption: str, spans: list[list[int]]) -> str:

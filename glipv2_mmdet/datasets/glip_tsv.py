@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from mmdet.registry import DATASETS
 
-from .lazy import LazyDataset
-from .line_offsets import LineReader
-from .odvg_records import ODVGError, Place, RecordParser, parse_line
+from glipv2_mmdet.datasets.lazy import LazyDataset
+from glipv2_mmdet.datasets.line_offsets import LineReader
+from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, parse_line
 
 
 @DATASETS.register_module()
@@ -46,9 +46,17 @@ class TSVPairs(LazyDataset):
         ODVGError: on reading a label that cannot be used.
     """
 
-    def __init__(self, image_tsv: str | None = None, label_tsv: str | None = None, data_root: str = '',
-                 min_score: float = 0.5, pipeline: Sequence[Any] = (), index_folder: str | None = None,
-                 line_list: str | None = None, yaml_file: str | None = None) -> None:
+    def __init__(
+        self,
+        image_tsv: str | None = None,
+        label_tsv: str | None = None,
+        data_root: str = '',
+        min_score: float = 0.5,
+        pipeline: Sequence[Any] = (),
+        index_folder: str | None = None,
+        line_list: str | None = None,
+        yaml_file: str | None = None,
+    ) -> None:
         super().__init__(pipeline)
         if yaml_file is not None:
             if image_tsv or label_tsv or line_list:
@@ -59,8 +67,10 @@ class TSVPairs(LazyDataset):
         self.images = LineReader(osp.join(data_root, image_tsv), index_folder)
         self.labels = LineReader(osp.join(data_root, label_tsv), index_folder)
         if len(self.images) != len(self.labels):
-            raise ValueError(f'{self.images.path} has {len(self.images)} rows, {self.labels.path} {len(self.labels)}; '
-                             'expected one label per image. One of the downloads is not complete.')
+            raise ValueError(
+                f'{self.images.path} has {len(self.images)} rows, {self.labels.path} {len(self.labels)}; '
+                'expected one label per image. One of the downloads is not complete.'
+            )
         self.rows = None if line_list is None else _read_rows(osp.join(data_root, line_list), len(self.labels))
         self.min_score = min_score
         self._parse = RecordParser()
@@ -95,8 +105,10 @@ class TSVPairs(LazyDataset):
             sample, key = self._label(row)
             if sample['instances']:
                 return sample, row, key
-        raise ODVGError(f'{self.labels.path}: no row has a box with a score above {self.min_score}; expected pseudo '
-                        'boxes. Lower min_score, or label the captions with tools/pseudo_label.py.')
+        raise ODVGError(
+            f'{self.labels.path}: no row has a box with a score above {self.min_score}; expected pseudo '
+            'boxes. Lower min_score, or label the captions with tools/pseudo_label.py.'
+        )
 
     def _label(self, row: int) -> tuple[dict, bytes]:
         place = Place(str(self.labels.path), row + 1)
@@ -107,13 +119,17 @@ class TSVPairs(LazyDataset):
     def _image(self, row: int, key: bytes) -> bytes:
         columns = self.images[row].split(b'\t')
         if columns[0] != key:
-            raise ValueError(f'{self.images.path}:{row + 1}: key {_shown(columns[0])}, the label has '
-                             f'{_shown(key)}; expected the same. The two files do not belong together.')
+            raise ValueError(
+                f'{self.images.path}:{row + 1}: key {_shown(columns[0])}, the label has '
+                f'{_shown(key)}; expected the same. The two files do not belong together.'
+            )
         try:
             return base64.b64decode(columns[-1], validate=True)
         except binascii.Error as error:
-            raise ValueError(f'{self.images.path}:{row + 1}: the last column is no base64 ({error}). Expected the '
-                             'image there: repair or delete the row.') from error
+            raise ValueError(
+                f'{self.images.path}:{row + 1}: the last column is no base64 ({error}). Expected the '
+                'image there: repair or delete the row.'
+            ) from error
 
 
 def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
@@ -122,28 +138,35 @@ def _files_of_yaml(path: str) -> tuple[str, str, str | None]:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # among them UnicodeDecodeError
         raise ValueError(
-            f'{path}: broken yaml ({error}). Expected the keys img and label, each with a file.') from error
+            f'{path}: broken yaml ({error}). Expected the keys img and label, each with a file.'
+        ) from error
     names = [content.get(key) if isinstance(content, dict) else None for key in ('img', 'label', 'linelist')]
     # a list of files is GLIP's composite form
     if not (isinstance(names[0], str) and isinstance(names[1], str) and isinstance(names[2], str | None)):
-        raise ValueError(f'{path}: img is {names[0]!r}, label {names[1]!r}, linelist {names[2]!r}; expected one file '
-                         'each, linelist may be missing. Composite sets: one TSVPairs per file.')
+        raise ValueError(
+            f'{path}: img is {names[0]!r}, label {names[1]!r}, linelist {names[2]!r}; expected one file '
+            'each, linelist may be missing. Composite sets: one TSVPairs per file.'
+        )
     image, label, rows = (name and osp.join(osp.dirname(osp.abspath(path)), name) for name in names)
     return image, label, rows or None
 
 
 def _read_rows(path: str, count: int) -> np.ndarray:
     if not osp.isfile(path):
-        raise FileNotFoundError(f'{path}: there is no such list of lines. Correct linelist in the yaml file, or leave '
-                                'it out to read all lines.')
+        raise FileNotFoundError(
+            f'{path}: there is no such list of lines. Correct linelist in the yaml file, or leave '
+            'it out to read all lines.'
+        )
     try:
         rows = np.loadtxt(path, dtype=np.int64, ndmin=1)
     except (ValueError, OverflowError) as error:
         raise ValueError(f'{path}: {error}. Expected one row number per line.') from error
     if not rows.size or rows.ndim > 1 or rows.min() < 0 or rows.max() >= count:
         found = f'{rows.min()} to {rows.max()}' if rows.size else 'nothing'
-        raise ValueError(f'{path}: row numbers are {found}; expected one per line, 0 to {count - 1}, as many as the '
-                         'label file has. The files do not belong together.')
+        raise ValueError(
+            f'{path}: row numbers are {found}; expected one per line, 0 to {count - 1}, as many as the '
+            'label file has. The files do not belong together.'
+        )
     return rows
 
 
@@ -175,12 +198,19 @@ def _tsv_record(label: Any, key: str, min_score: float, place: Place) -> dict:
             kept = [box for box, score in zip(group, values, strict=True) if score > min_score]
             if kept:
                 regions.append({'bbox': kept, 'tokens_positive': spans})
-        return {'filename': key, 'height': label['img_h'], 'width': label['img_w'], 'image_id': key,
-                'grounding': {'caption': label['caption'], 'regions': regions}}
+        return {
+            'filename': key,
+            'height': label['img_h'],
+            'width': label['img_w'],
+            'image_id': key,
+            'grounding': {'caption': label['caption'], 'regions': regions},
+        }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise place.error(f'label {str(label)[:80]!r} ({error})',
-                          'caption, tokens_positive, bboxes, img_h, img_w, with as many spans and scores as boxes',
-                          'Delete the row, or make the file again.') from error
+        raise place.error(
+            f'label {str(label)[:80]!r} ({error})',
+            'caption, tokens_positive, bboxes, img_h, img_w, with as many spans and scores as boxes',
+            'Delete the row, or make the file again.',
+        ) from error
 
 
 def _is_nested(group: list) -> bool:

@@ -17,9 +17,9 @@ from mmdet.registry import DATASETS
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import get_worker_info
 
-from .lazy import LazyDataset
-from .line_offsets import LineReader
-from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
+from glipv2_mmdet.datasets.lazy import LazyDataset
+from glipv2_mmdet.datasets.line_offsets import LineReader
+from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
 
 
 @DATASETS.register_module()
@@ -40,8 +40,15 @@ class IndexedODVGDataset(LazyDataset):
         ODVGError: on reading a line that cannot be used.
     """
 
-    def __init__(self, ann_file: str, data_root: str = '', image_folder: str = '', label_map_file: str | None = None,
-                 pipeline: Sequence[Any] = (), index_folder: str | None = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        image_folder: str = '',
+        label_map_file: str | None = None,
+        pipeline: Sequence[Any] = (),
+        index_folder: str | None = None,
+    ) -> None:
         super().__init__(pipeline)
         self.lines = LineReader(osp.join(data_root, ann_file), index_folder)
         self._class_lists = load_class_lists(label_map_file, data_root)
@@ -64,8 +71,11 @@ class IndexedODVGDataset(LazyDataset):
         try:
             return str(record['grounding']['caption'])
         except (KeyError, TypeError) as error:
-            raise place.error(f'record {str(record)[:80]!r}', 'a grounding record with a caption',
-                              'Take negative captions from files of captions only.') from error
+            raise place.error(
+                f'record {str(record)[:80]!r}',
+                'a grounding record with a caption',
+                'Take negative captions from files of captions only.',
+            ) from error
 
 
 @DATASETS.register_module()
@@ -89,8 +99,14 @@ class WebDatasetPairs(LazyDataset):
         ODVGError: on reading a shard or record that cannot be used.
     """
 
-    def __init__(self, shards: str | Sequence[str], num_samples: int, shuffle_buffer: int = 1000,
-                 seed: int | None = None, pipeline: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        shards: str | Sequence[str],
+        num_samples: int,
+        shuffle_buffer: int = 1000,
+        seed: int | None = None,
+        pipeline: Sequence[Any] = (),
+    ) -> None:
         super().__init__(pipeline)
         wds = import_webdataset()
         patterns = [shards] if isinstance(shards, str) else shards
@@ -124,8 +140,10 @@ class WebDatasetPairs(LazyDataset):
         num_readers = self.world_size * (worker.num_workers if worker else 1)
         reader = self.rank * (worker.num_workers if worker else 1) + (worker.id if worker else 0)
         if reader >= len(self.shards):
-            raise ValueError(f'{len(self.shards)} shards for {num_readers} readers (ranks times workers); expected at '
-                             f'least one each, such as those of {self.shards[:1]}. Use fewer workers or more shards.')
+            raise ValueError(
+                f'{len(self.shards)} shards for {num_readers} readers (ranks times workers); expected at '
+                f'least one each, such as those of {self.shards[:1]}. Use fewer workers or more shards.'
+            )
         turn = 0
         while True:
             order = np.random.default_rng((self.seed, turn)).permutation(len(self.shards))
@@ -136,16 +154,21 @@ class WebDatasetPairs(LazyDataset):
                 found = True
                 yield pair
             if not found:
-                yield ODVGError(f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. '
-                                'Expected <key>.jpg and <key>.json. Check the paths, or make the shards again.')
+                yield ODVGError(
+                    f'{mine[0]}: neither this shard nor any other of {len(mine)} has a pair in it. '
+                    'Expected <key>.jpg and <key>.json. Check the paths, or make the shards again.'
+                )
             turn += 1
 
     def _sample(self, pair: dict) -> dict:
         place = Place(str(pair.get('__url__')), pair['__key__'])
         image = next((pair[suffix] for suffix in ('jpg', 'jpeg', 'png', 'webp') if suffix in pair), None)
         if image is None or 'json' not in pair:
-            raise place.error(f'members {sorted(name for name in pair if not name.startswith("_"))}',
-                              'an image and a .json with the ODVG record', 'Write both under the same name.')
+            raise place.error(
+                f'members {sorted(name for name in pair if not name.startswith("_"))}',
+                'an image and a .json with the ODVG record',
+                'Write both under the same name.',
+            )
         record = {'filename': pair['__key__'], 'image_id': pair['__key__'], **parse_line(pair['json'], place)}
         return {**self._parse(record, place), 'img_bytes': image}
 
@@ -154,8 +177,10 @@ def _refuse_commands(shards: Sequence[str]) -> None:
     """webdataset hands what stands behind ``pipe:`` to a shell; a list of shards must not be able to do that."""
     commands = [shard for shard in shards if shard.strip().lower().startswith('pipe:')]
     if commands:
-        raise ValueError(f'The shard "{commands[0][:60]}" is a command that would run in a shell. Expected paths and '
-                         'http(s) addresses: write what the command gives into a file first.')
+        raise ValueError(
+            f'The shard "{commands[0][:60]}" is a command that would run in a shell. Expected paths and '
+            'http(s) addresses: write what the command gives into a file first.'
+        )
 
 
 def _read_shards(shards: Sequence[str]) -> Iterator[dict | ODVGError]:
@@ -163,11 +188,14 @@ def _read_shards(shards: Sequence[str]) -> Iterator[dict | ODVGError]:
     wds = import_webdataset()
     for shard in shards:
         try:
-            yield from wds.WebDataset([shard], shardshuffle=False, nodesplitter=_all_of_them,
-                                      workersplitter=_all_of_them, empty_check=False)
+            yield from wds.WebDataset(
+                [shard], shardshuffle=False, nodesplitter=_all_of_them, workersplitter=_all_of_them, empty_check=False
+            )
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            yield ODVGError(f'{shard}: the shard cannot be read to its end ({error}). Expected a tar file of '
-                            '<key>.jpg and <key>.json. Download or make it again.')
+            yield ODVGError(
+                f'{shard}: the shard cannot be read to its end ({error}). Expected a tar file of '
+                '<key>.jpg and <key>.json. Download or make it again.'
+            )
 
 
 def _all_of_them(shards: Iterator[Any]) -> Iterator[Any]:
@@ -193,8 +221,10 @@ def import_webdataset() -> Any:
     try:
         import webdataset
     except ModuleNotFoundError as error:
-        raise ImportError("WebDataset shards need the library 'webdataset', which is not installed. "
-                          "Run: pip install 'glipv2_mmdet[webdataset]'") from error
+        raise ImportError(
+            "WebDataset shards need the library 'webdataset', which is not installed. "
+            "Run: pip install 'glipv2_mmdet[webdataset]'"
+        ) from error
     return webdataset
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from ..files import atomic_write
+from glipv2_mmdet.files import atomic_write
 
 _BLOCK = 1 << 20
 
@@ -36,8 +36,9 @@ class LineReader:
         if not file.st_size:
             raise ValueError(f'{path}: the file is empty; expected one record per line. Check the download.')
         if not _fits(self._index, file):
-            print_log(f'{path}: looking for the beginning of every line, once; kept in {self._index}.',
-                      logger='current')
+            print_log(
+                f'{path}: looking for the beginning of every line, once; kept in {self._index}.', logger='current'
+            )
             _write_offsets(self.path, self._index)
         self._open()
 
@@ -64,8 +65,7 @@ class LineReader:
 
 def _fits(index: Path, file: os.stat_result) -> bool:
     """Whether the offsets are of the file as it is: of its size, and not older, for lines may change within a size."""
-    return (index.is_file() and index.stat().st_mtime_ns >= file.st_mtime_ns
-            and _last_offset(index) == file.st_size)
+    return index.is_file() and index.stat().st_mtime_ns >= file.st_mtime_ns and _last_offset(index) == file.st_size
 
 
 def _last_offset(index: Path) -> int | None:
@@ -80,8 +80,7 @@ def _write_offsets(path: Path, index: Path) -> None:
     """Begin of every line and, last, the size of the file; in constant memory."""
     count = 1 + sum(len(block) for block in _line_ends(path))
     with atomic_write(index) as file:
-        np.lib.format.write_array_header_1_0(
-            file, dict(descr='<i8', fortran_order=False, shape=(count,)))
+        np.lib.format.write_array_header_1_0(file, dict(descr='<i8', fortran_order=False, shape=(count,)))
         file.write(np.zeros(1, dtype='<i8').tobytes())
         for block in _line_ends(path):
             file.write(block.astype('<i8').tobytes())

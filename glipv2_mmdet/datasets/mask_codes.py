@@ -3,6 +3,7 @@
 Its C code believes what it is told: run lengths that do not add up to the picture, or coordinates that are not finite,
 end the process or fill the memory. So they are counted here first.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -47,7 +48,8 @@ def check_polygon(polygon: Sequence[float], place: str, height: int, width: int)
         raise MaskError(
             f'{place}: polygon {str(list(polygon))[:60]} reaches far outside the picture of {height} x {width} '
             '(height x width), or has numbers that are not finite. Expected points in pixels. Correct or delete the '
-            'polygon.')
+            'polygon.'
+        )
 
 
 def run_length_code(mask: Any, place: str, height: int, width: int) -> dict:
@@ -62,14 +64,16 @@ def run_length_code(mask: Any, place: str, height: int, width: int) -> dict:
     if list(size) != [height, width]:
         raise MaskError(
             f'{place}: run lengths of a picture of {size[0]} x {size[1]}; expected {height} x {width} (height x '
-            'width), the size of this picture. The annotation belongs to another version of the picture.')
+            'width), the size of this picture. The annotation belongs to another version of the picture.'
+        )
     lengths = counts if isinstance(counts, list) else _decompressed(counts)
     if lengths is None or not all(isinstance(length, int) and length >= 0 for length in lengths):
         raise form_error(place, mask)
     if sum(lengths) != height * width:
         raise MaskError(
             f'{place}: run lengths add up to {sum(lengths)} pixels; expected {height * width}, those of the picture. '
-            'The code is cut off or broken: write it again.')
+            'The code is cut off or broken: write it again.'
+        )
     if isinstance(counts, list):
         return coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
     return dict(size=[height, width], counts=counts)
@@ -79,7 +83,8 @@ def form_error(place: str, mask: Any) -> MaskError:
     """The error for something that is no mask."""
     return MaskError(
         f'{place}: mask {str(mask)[:60]!r}; expected a list of polygons [x1, y1, x2, y2, ...] or {{"size": [height, '
-        'width], "counts": ...}. Correct the record.')
+        'width], "counts": ...}. Correct the record.'
+    )
 
 
 def _decompressed(counts: str | bytes) -> list[int] | None:

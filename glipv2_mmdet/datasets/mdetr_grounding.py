@@ -8,10 +8,10 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
-from .conversion.mdetr import mdetr_records
-from .odvg import GroundedODVGDataset
-from .odvg_records import ODVGError, Place, RecordParser, log_counts
-from .record_checks import check_dataset_settings
+from glipv2_mmdet.datasets.conversion.mdetr import mdetr_records
+from glipv2_mmdet.datasets.odvg import GroundedODVGDataset
+from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, log_counts
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmdet.registry import DATASETS
 
-from .lazy import LazyDataset
+from glipv2_mmdet.datasets.lazy import LazyDataset
 
 
 @DATASETS.register_module()
@@ -30,16 +30,26 @@ class WithNegativeCaptions(LazyDataset):
         TypeError: a data set whose captions cannot be read by number, such as a stream.
     """
 
-    def __init__(self, dataset: Any, pipeline: Sequence[Any] = (), none_probability: float = 0.4,
-                 full_probability: float = 0.5, max_captions: int = 20) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        pipeline: Sequence[Any] = (),
+        none_probability: float = 0.4,
+        full_probability: float = 0.5,
+        max_captions: int = 20,
+    ) -> None:
         if not (0 <= none_probability <= 1 and 0 <= full_probability <= 1 and max_captions >= 1):
-            raise ValueError(f'none_probability is {none_probability}, full_probability {full_probability}, '
-                             f'max_captions {max_captions}; expected 0 to 1, 0 to 1, and at least 1.')
+            raise ValueError(
+                f'none_probability is {none_probability}, full_probability {full_probability}, '
+                f'max_captions {max_captions}; expected 0 to 1, 0 to 1, and at least 1.'
+            )
         super().__init__(pipeline)
         self.dataset = DATASETS.build({**dataset, 'pipeline': []}) if isinstance(dataset, Mapping) else dataset
         if not hasattr(self.dataset, 'get_caption'):
-            raise TypeError(f'{type(self.dataset).__name__} cannot give the caption of any row. Expected '
-                            'IndexedODVGDataset or TSVPairs.')
+            raise TypeError(
+                f'{type(self.dataset).__name__} cannot give the caption of any row. Expected '
+                'IndexedODVGDataset or TSVPairs.'
+            )
         self.none_probability = none_probability
         self.full_probability = full_probability
         self.max_captions = max_captions

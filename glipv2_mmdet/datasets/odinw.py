@@ -6,6 +6,7 @@ are replaced, and the words that prompts put around them. Class names themselves
 Sources: GLIP (Li et al., 2022) and its public settings for folders, renamed classes and prompts; GLIPv2 (Zhang et
 al., 2022), tables 1 and 2, for the 13 data sets and the split (test; valid for PascalVOC, which has no test).
 """
+
 from __future__ import annotations
 
 import json
@@ -31,6 +32,7 @@ class ODinWSet:
         renamed: class names by category id that replace those of the file.
         prompt: words by class name, see :func:`glipv2_mmdet.text.prompt_from_classes`.
     """
+
     name: str
     folder: str
     in_13: bool = False
@@ -84,8 +86,10 @@ def prepared_annotations(dataset: ODinWSet, content: Mapping[str, Any]) -> dict[
         names.add(unique.casefold())
         categories.append({**category, 'name': unique})
     if not categories:
-        raise ValueError(f'The annotations of {dataset.name} have no category with a name. Expected COCO json with '
-                         f'"categories", as in {CLEANED}; download the data set again.')
+        raise ValueError(
+            f'The annotations of {dataset.name} have no category with a name. Expected COCO json with '
+            f'"categories", as in {CLEANED}; download the data set again.'
+        )
     kept = {category['id'] for category in categories}
     boxes = [box for box in content['annotations'] if box['category_id'] in kept]
     return {**content, 'categories': categories, 'annotations': boxes}
@@ -103,9 +107,15 @@ def coco_settings(dataset: ODinWSet, root: Path, ann_file: Path, split: str | No
     categories = json.loads(ann_file.read_text(encoding='utf-8'))['categories']
     names = tuple(category['name'] for category in categories)
     return dict(
-        type='CocoDataset', data_root='', ann_file=str(ann_file), test_mode=True,
-        data_prefix=dict(img=f'{dataset.images(root, split)}/'), metainfo=dict(classes=names),
-        return_classes=True, caption_prompt=_words(dataset, names))
+        type='CocoDataset',
+        data_root='',
+        ann_file=str(ann_file),
+        test_mode=True,
+        data_prefix=dict(img=f'{dataset.images(root, split)}/'),
+        metainfo=dict(classes=names),
+        return_classes=True,
+        caption_prompt=_words(dataset, names),
+    )
 
 
 def _words(dataset: ODinWSet, names: tuple[str, ...]) -> dict[str, dict[str, str]] | None:
@@ -115,41 +125,72 @@ def _words(dataset: ODinWSet, names: tuple[str, ...]) -> dict[str, dict[str, str
 DATASETS: tuple[ODinWSet, ...] = (
     ODinWSet('AerialMaritimeDrone_large', 'AerialMaritimeDrone/large', in_13=True),
     ODinWSet('AerialMaritimeDrone_tiled', 'AerialMaritimeDrone/tiled'),
-    ODinWSet('AmericanSignLanguageLetters',
-             'AmericanSignLanguageLetters/American Sign Language Letters.v1-v1.coco'),
-    ODinWSet('Aquarium', 'Aquarium/Aquarium Combined.v2-raw-1024.coco', in_13=True, prompt={
-        'penguin': dict(suffix=' , which is black and white'), 'puffin': dict(suffix=' with orange beaks '),
-        'stingray': dict(suffix=' which is flat and round')}),
+    ODinWSet('AmericanSignLanguageLetters', 'AmericanSignLanguageLetters/American Sign Language Letters.v1-v1.coco'),
+    ODinWSet(
+        'Aquarium',
+        'Aquarium/Aquarium Combined.v2-raw-1024.coco',
+        in_13=True,
+        prompt={
+            'penguin': dict(suffix=' , which is black and white'),
+            'puffin': dict(suffix=' with orange beaks '),
+            'stingray': dict(suffix=' which is flat and round'),
+        },
+    ),
     ODinWSet('BCCD', 'BCCD/BCCD.v3-raw.coco'),
     ODinWSet('boggleBoards', 'boggleBoards/416x416AutoOrient/export'),
     ODinWSet('brackishUnderwater', 'brackishUnderwater/960x540'),
     # GLIP's first name is two blanks
-    ODinWSet('ChessPieces', 'ChessPieces/Chess Pieces.v23-raw.coco', renamed={
-        1: '  ', 2: 'black bishop', 3: 'black king', 4: 'black knight', 5: 'black pawn', 6: 'black queen',
-        7: 'black rook', 8: 'white bishop', 9: 'white king', 10: 'white knight', 11: 'white pawn', 12: 'white queen',
-        13: 'white rook'}),
+    ODinWSet(
+        'ChessPieces',
+        'ChessPieces/Chess Pieces.v23-raw.coco',
+        renamed={
+            1: '  ',
+            2: 'black bishop',
+            3: 'black king',
+            4: 'black knight',
+            5: 'black pawn',
+            6: 'black queen',
+            7: 'black rook',
+            8: 'white bishop',
+            9: 'white king',
+            10: 'white knight',
+            11: 'white pawn',
+            12: 'white queen',
+            13: 'white rook',
+        },
+    ),
     ODinWSet('CottontailRabbits', 'CottontailRabbits', in_13=True, renamed={1: 'rabbit'}),
     ODinWSet('dice', 'dice/mediumColor/export'),
     ODinWSet('DroneControl', 'DroneControl/Drone Control.v3-raw.coco'),
-    ODinWSet('EgoHands_generic', 'EgoHands/generic', in_13=True,
-             prompt={'hand': dict(prefix=' ', suffix=' of a person')}),
+    ODinWSet(
+        'EgoHands_generic', 'EgoHands/generic', in_13=True, prompt={'hand': dict(prefix=' ', suffix=' of a person')}
+    ),
     ODinWSet('EgoHands_specific', 'EgoHands/specific'),
     ODinWSet('HardHatWorkers', 'HardHatWorkers/raw'),
     ODinWSet('MaskWearing', 'MaskWearing/raw'),
     ODinWSet('MountainDewCommercial', 'MountainDewCommercial'),
-    ODinWSet('NorthAmericaMushrooms', 'NorthAmericaMushrooms/North American Mushrooms.v1-416x416.coco', in_13=True,
-             renamed={1: 'flat mushroom', 2: 'yellow mushroom'}),
+    ODinWSet(
+        'NorthAmericaMushrooms',
+        'NorthAmericaMushrooms/North American Mushrooms.v1-416x416.coco',
+        in_13=True,
+        renamed={1: 'flat mushroom', 2: 'yellow mushroom'},
+    ),
     ODinWSet('openPoetryVision', 'openPoetryVision/512x512'),
     ODinWSet('OxfordPets_by_breed', 'OxfordPets/by-breed'),
     ODinWSet('OxfordPets_by_species', 'OxfordPets/by-species'),
     ODinWSet('PKLot', 'PKLot/640'),
-    ODinWSet('Packages', 'Packages/Raw', in_13=True,
-             prompt={'package': dict(prefix='there is a ', suffix=' on the porch')}),
+    ODinWSet(
+        'Packages', 'Packages/Raw', in_13=True, prompt={'package': dict(prefix='there is a ', suffix=' on the porch')}
+    ),
     ODinWSet('PascalVOC', 'PascalVOC', in_13=True, split='valid'),
     ODinWSet('pistols', 'pistols/export', in_13=True),
     ODinWSet('plantdoc', 'plantdoc/416x416'),
-    ODinWSet('pothole', 'pothole', in_13=True,
-             prompt={'pothole': dict(prefix='there are some ', name='holes', suffix=' on the road')}),
+    ODinWSet(
+        'pothole',
+        'pothole',
+        in_13=True,
+        prompt={'pothole': dict(prefix='there are some ', name='holes', suffix=' on the road')},
+    ),
     ODinWSet('Raccoon', 'Raccoon/Raccoon.v2-raw.coco', in_13=True),
     ODinWSet('selfdrivingCar', 'selfdrivingCar/fixedLarge/export'),
     ODinWSet('ShellfishOpenImages', 'ShellfishOpenImages/raw', in_13=True),

@@ -13,8 +13,8 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
-from .odvg_records import ODVGError, Place, RecordParser, load_class_lists, log_counts, parse_line
-from .record_checks import check_dataset_settings
+from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, load_class_lists, log_counts, parse_line
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings
 
 
 @DATASETS.register_module()
@@ -61,9 +61,7 @@ class GroundedODVGDataset(BaseDetDataset):
                     place = Place(self.ann_file, number)
                     samples.append(parser(parse_line(line, place), place))
         if not samples:
-            raise ODVGError(
-                f'{self.ann_file}: no records; expected one json object per line. Check the path.'
-            )
+            raise ODVGError(f'{self.ann_file}: no records; expected one json object per line. Check the path.')
         log_counts(self.ann_file, len(samples), parser.counts)
         return samples
 
@@ -81,7 +79,8 @@ class GroundedODVGDataset(BaseDetDataset):
         kind = config.get('kind')
         if kind not in (None, 'detection', 'grounding'):
             raise ValueError(
-                f"filter_cfg has kind={kind!r}; expected 'detection' or 'grounding'. Leave it out for both.")
+                f"filter_cfg has kind={kind!r}; expected 'detection' or 'grounding'. Leave it out for both."
+            )
         return [
             sample
             for sample in self.data_list

@@ -15,8 +15,8 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 
-from ..text.prompt import shorten
-from .record_checks import is_box, is_size, is_span, read_json
+from glipv2_mmdet.datasets.record_checks import is_box, is_size, is_span, read_json
+from glipv2_mmdet.text.prompt import shorten
 
 _NUMBERS = (int, float)
 
@@ -114,9 +114,7 @@ class RecordParser:
         _require(entry, place, '"grounding"', caption=str, regions=list)
         caption = entry['caption']
         if not any(letter.isalnum() for letter in caption):
-            raise place.error(
-                f'caption {caption!r}', 'a text with at least one letter or digit', 'Delete the record.'
-            )
+            raise place.error(f'caption {caption!r}', 'a text with at least one letter or digit', 'Delete the record.')
         sample['text'] = caption
         sample['custom_entities'] = False
         sample['tokens_positive'] = []
@@ -200,9 +198,7 @@ def _ordered_names(names: Any, where: str) -> tuple[str, ...]:
     return tuple(names[k] for k in ids)
 
 
-def _choose_class_list(
-    vocabulary: Any, class_lists: Mapping[str | None, tuple[str, ...]], place: Place
-) -> str | None:
+def _choose_class_list(vocabulary: Any, class_lists: Mapping[str | None, tuple[str, ...]], place: Place) -> str | None:
     """The key in ``class_lists`` of a record's class names."""
     if not class_lists:
         raise place.error(
@@ -224,9 +220,7 @@ def _choose_class_list(
 def _require(entry: Any, place: Place, what: str, **fields: type | tuple[type, ...]) -> None:
     """Checks that ``entry`` is an object with these fields of these types (a bool is no number)."""
     if not isinstance(entry, dict):
-        raise place.error(
-            f'{what} is {str(entry)[:60]!r}', 'a json object', 'Compare with the format in the docs.'
-        )
+        raise place.error(f'{what} is {str(entry)[:60]!r}', 'a json object', 'Compare with the format in the docs.')
     for name, kind in fields.items():
         if name not in entry:
             raise place.error(
@@ -243,9 +237,7 @@ def _require(entry: Any, place: Place, what: str, **fields: type | tuple[type, .
 
 def _positive_size(value: float, name: str, place: Place) -> int:
     if not is_size(value):
-        raise place.error(
-            f'"{name}" is {value}', 'a whole number of pixels, at least 1', 'Read it from the picture.'
-        )
+        raise place.error(f'"{name}" is {value}', 'a whole number of pixels, at least 1', 'Read it from the picture.')
     return int(value)
 
 
@@ -265,9 +257,7 @@ def _read_spans(region: dict, caption: str, place: Place) -> list[list[int]]:
             )
         return [[hits[0], hits[0] + len(phrase)]]
     if not isinstance(spans, list) or not spans:
-        raise place.error(
-            f'"tokens_positive" is {str(spans)[:60]}', 'a list of [start, end]', 'Write [[start, end]].'
-        )
+        raise place.error(f'"tokens_positive" is {str(spans)[:60]}', 'a list of [start, end]', 'Write [[start, end]].')
     for span in spans:
         if not is_span(span, len(caption)):
             raise place.error(
@@ -285,9 +275,7 @@ def _occurrences(phrase: str, caption: str) -> Iterator[int]:
         start = caption.find(phrase, start + 1)
 
 
-def _append_instance(
-    sample: dict, box: Any, label: int, mask: Any, place: Place, counts: Counter[str]
-) -> None:
+def _append_instance(sample: dict, box: Any, label: int, mask: Any, place: Place, counts: Counter[str]) -> None:
     """Clips the box to the picture and appends it; drops it when no area is left."""
     if not is_box(box):
         raise place.error(f'box {str(box)[:60]}', '4 finite numbers [x1, y1, x2, y2]', 'Correct or delete the box.')

@@ -4,6 +4,7 @@ What to tune on comes in many layouts (``own_data_formats``). Whatever the layou
 categories in the same order, absolute image paths and boxes that can be used; what does not fit together is an error
 that names the file, before anything is trained.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from ..text import prompt_from_classes
-from .own_data_formats import SPLITS, OwnDataError, read_splits
+from glipv2_mmdet.datasets.own_data_formats import SPLITS, OwnDataError, read_splits
+from glipv2_mmdet.text import prompt_from_classes
 
 #: Share of the training images that become the validation where a folder has none.
 HELD_OUT = 5
@@ -32,6 +33,7 @@ class OwnData:
         ann_files: COCO json by split: 'train', 'valid' and, if the folder has one, 'test'.
         warnings: what was noticed and did not stop anything.
     """
+
     classes: tuple[str, ...]
     ann_files: Mapping[str, Path]
     warnings: tuple[str, ...]
@@ -75,9 +77,16 @@ def _drop_dummy(splits: dict[str, dict]) -> dict[str, dict]:
     for content in splits.values():
         parents = {category.get('supercategory') for category in content['categories']}
         content['categories'] = [
-            category for category in content['categories']
-            if not (category['id'] == 0 and 0 not in used and len(content['categories']) > 1
-                    and category.get('supercategory') == 'none' and category['name'] in parents)]
+            category
+            for category in content['categories']
+            if not (
+                category['id'] == 0
+                and 0 not in used
+                and len(content['categories']) > 1
+                and category.get('supercategory') == 'none'
+                and category['name'] in parents
+            )
+        ]
     return splits
 
 
@@ -91,24 +100,31 @@ def _hold_out(splits: dict[str, dict], warnings: list[str]) -> dict[str, dict]:
     """Every fifth training image, by the hash of its name, becomes the validation."""
     train = splits['train']
     by_hash = sorted(train['images'], key=lambda image: hashlib.sha1(Path(image['file_name']).name.encode()).digest())
-    held_out = {image['id'] for image in by_hash[:max(1, len(by_hash) // HELD_OUT)]}
+    held_out = {image['id'] for image in by_hash[: max(1, len(by_hash) // HELD_OUT)]}
     if len(by_hash) < 2:
-        raise OwnDataError(f'{train["source"]} has {len(by_hash)} images and the folder no validation split. Add more '
-                           'images, or a folder "valid".')
-    warnings.append(f'The folder has no validation split: {len(held_out)} of {len(by_hash)} training images are held '
-                    'out for it.')
+        raise OwnDataError(
+            f'{train["source"]} has {len(by_hash)} images and the folder no validation split. Add more '
+            'images, or a folder "valid".'
+        )
+    warnings.append(
+        f'The folder has no validation split: {len(held_out)} of {len(by_hash)} training images are held out for it.'
+    )
     parts = {}
     for name, kept in (('train', False), ('valid', True)):
         parts[name] = dict(
-            train, images=[image for image in train['images'] if (image['id'] in held_out) == kept],
-            annotations=[box for box in train['annotations'] if (box['image_id'] in held_out) == kept])
+            train,
+            images=[image for image in train['images'] if (image['id'] in held_out) == kept],
+            annotations=[box for box in train['annotations'] if (box['image_id'] in held_out) == kept],
+        )
     return {**splits, **parts}
 
 
 def _common_classes(splits: dict[str, dict]) -> tuple[str, ...]:
     """Names in the order of the training split, the same in all of them."""
-    names = {split: [category['name'] for category in sorted(content['categories'], key=lambda item: item['id'])]
-             for split, content in splits.items()}
+    names = {
+        split: [category['name'] for category in sorted(content['categories'], key=lambda item: item['id'])]
+        for split, content in splits.items()
+    }
     train = names['train']
     for split, other in names.items():
         if set(other) != set(train):
@@ -116,7 +132,8 @@ def _common_classes(splits: dict[str, dict]) -> tuple[str, ...]:
             raise OwnDataError(
                 f'Categories of {splits["train"]["source"]} and {splits[split]["source"]} differ: only in train '
                 f'{only_train[:5]}, only in {split} {only_other[:5]}. All splits need the same names: export them '
-                'together, or rename the categories.')
+                'together, or rename the categories.'
+            )
     return tuple(train)
 
 
@@ -131,11 +148,15 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
     for box in content['annotations']:
         place = f'{source}, annotation {box.get("id")}'
         if box['category_id'] not in names:
-            raise OwnDataError(f'{place} has category_id {box["category_id"]}; the categories of the file have the '
-                               f'ids {sorted(names)}. Add the category, or correct the annotation.')
+            raise OwnDataError(
+                f'{place} has category_id {box["category_id"]}; the categories of the file have the '
+                f'ids {sorted(names)}. Add the category, or correct the annotation.'
+            )
         if box['image_id'] not in images:
-            raise OwnDataError(f'{place} belongs to image {box["image_id"]}, which is not in "images". Add the image, '
-                               'or remove the annotation.')
+            raise OwnDataError(
+                f'{place} belongs to image {box["image_id"]}, which is not in "images". Add the image, '
+                'or remove the annotation.'
+            )
         image = images[box['image_id']]
         x, y, width, height = map(float, box['bbox'])
         right, bottom = min(x + width, image['width']), min(y + height, image['height'])
@@ -145,16 +166,26 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
             continue
         name = names[box['category_id']]
         counts[name] += 1
-        annotations.append(dict(
-            box, id=len(annotations) + 1, category_id=ids[name], bbox=[x, y, right - x, bottom - y],
-            area=box.get('area') or (right - x) * (bottom - y), iscrowd=box.get('iscrowd', 0)))
+        annotations.append(
+            dict(
+                box,
+                id=len(annotations) + 1,
+                category_id=ids[name],
+                bbox=[x, y, right - x, bottom - y],
+                area=box.get('area') or (right - x) * (bottom - y),
+                iscrowd=box.get('iscrowd', 0),
+            )
+        )
     if split == 'train' and not annotations:
         raise OwnDataError(f'{source} has no usable box, so there is nothing to learn. Check the annotations.')
     if unusable:
         warnings.append(f'{source}: {unusable} boxes are smaller than a pixel or outside their image, and left out.')
     warnings += [f'{source}: category "{name}" has no box.' for name in classes if not counts[name]]
-    return dict(images=list(images.values()), annotations=annotations,
-                categories=[dict(id=number, name=name) for name, number in ids.items()])
+    return dict(
+        images=list(images.values()),
+        annotations=annotations,
+        categories=[dict(id=number, name=name) for name, number in ids.items()],
+    )
 
 
 def _check_images(content: dict, source: str) -> None:
@@ -162,12 +193,16 @@ def _check_images(content: dict, source: str) -> None:
         raise OwnDataError(f'{source} has no images. Fill the split, or remove it.')
     twice = [key for key, count in Counter(image['id'] for image in content['images']).items() if count > 1]
     if twice:
-        raise OwnDataError(f'{source}: {len(twice)} image ids occur more than once, for example {twice[0]}. Expected '
-                           'one entry per image: export the file again.')
+        raise OwnDataError(
+            f'{source}: {len(twice)} image ids occur more than once, for example {twice[0]}. Expected '
+            'one entry per image: export the file again.'
+        )
     missing = [image['file_name'] for image in content['images'] if not Path(image['file_name']).is_file()]
     if missing:
-        raise OwnDataError(f'{source}: {len(missing)} of {len(content["images"])} image files are missing, for '
-                           f'example "{missing[0]}". Put the images there, or remove them from the file.')
+        raise OwnDataError(
+            f'{source}: {len(missing)} of {len(content["images"])} image files are missing, for '
+            f'example "{missing[0]}". Put the images there, or remove them from the file.'
+        )
 
 
 __all__ = ['SPLITS', 'OwnData', 'OwnDataError', 'prepare_own_data']

@@ -3,6 +3,7 @@
 Each split leaves as COCO content (``images`` with absolute ``file_name``, ``annotations``, ``categories``) with its
 file under ``source``; nothing is judged here but what cannot be read.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import yaml
 from PIL import Image
 
-from .record_checks import is_number, read_json, require_boxes, require_size
+from glipv2_mmdet.datasets.record_checks import is_number, read_json, require_boxes, require_size
 
 SPLITS = ('train', 'valid', 'test')
 _SPELLINGS = {'train': ('train',), 'valid': ('valid', 'val'), 'test': ('test',)}
@@ -39,7 +40,8 @@ def read_splits(folder: Path) -> dict[str, dict]:
     found = sorted(path.name for path in folder.iterdir())[:8] if folder.is_dir() else 'no such folder'
     raise OwnDataError(
         f'"{folder}" has no known layout (found: {found}). Expected train/_annotations.coco.json (and valid/), '
-        'annotations/train.json with images/, data.yaml (YOLO), or Annotations/*.xml (VOC).')
+        'annotations/train.json with images/, data.yaml (YOLO), or Annotations/*.xml (VOC).'
+    )
 
 
 def _read_roboflow(folder: Path) -> dict[str, dict]:
@@ -62,30 +64,44 @@ def _read_coco(folder: Path) -> dict[str, dict]:
         if len(matching) > 1:
             exact = [file for file in matching if file.stem.lower() in spellings]
             if len(exact) != 1:
-                raise OwnDataError(f'{len(matching)} files in "{folder / "annotations"}" could be the {split} split: '
-                                   f'{[file.name for file in matching]}. Name the right one {spellings[0]}.json.')
+                raise OwnDataError(
+                    f'{len(matching)} files in "{folder / "annotations"}" could be the {split} split: '
+                    f'{[file.name for file in matching]}. Name the right one {spellings[0]}.json.'
+                )
             matching = exact
         if matching:
-            roots = [folder / 'images', *(folder / 'images' / name for name in spellings),
-                     *sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(spellings)),
-                     folder]
+            roots = [
+                folder / 'images',
+                *(folder / 'images' / name for name in spellings),
+                *sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(spellings)),
+                folder,
+            ]
             splits[split] = _coco_content(matching[0], roots)
     return splits
 
 
 def _coco_content(file: Path, roots: list[Path]) -> dict:
     content = read_json(str(file), OwnDataError, 'Export the file again.')
-    missing = [key for key in ('images', 'annotations', 'categories')
-               if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    missing = [
+        key
+        for key in ('images', 'annotations', 'categories')
+        if not isinstance(content, dict) or not isinstance(content.get(key), list)
+    ]
     if missing:
-        raise OwnDataError(f'{file}: no list "{missing[0]}"; expected a COCO json with images, annotations and '
-                           'categories. Export the data as COCO detection.')
-    for key, fields in (('images', ('id', 'file_name', 'width', 'height')), ('categories', ('id', 'name')),
-                        ('annotations', ('image_id', 'category_id', 'bbox'))):
+        raise OwnDataError(
+            f'{file}: no list "{missing[0]}"; expected a COCO json with images, annotations and '
+            'categories. Export the data as COCO detection.'
+        )
+    for key, fields in (
+        ('images', ('id', 'file_name', 'width', 'height')),
+        ('categories', ('id', 'name')),
+        ('annotations', ('image_id', 'category_id', 'bbox')),
+    ):
         for number, entry in enumerate(content[key]):
             if not isinstance(entry, dict):
-                raise OwnDataError(f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the '
-                                   'file again.')
+                raise OwnDataError(
+                    f'{file}: {key}[{number}] is {str(entry)[:60]!r}; expected an object. Export the file again.'
+                )
             if absent := [field for field in fields if field not in entry]:
                 raise OwnDataError(f'{file}: {key}[{number}] has no "{absent[0]}". Export the file again.')
             _check_entry(key, entry, f'{file}: {key}[{number}]')
@@ -101,17 +117,20 @@ def _check_entry(key: str, entry: dict, place: str) -> None:
         is_id = isinstance(entry.get(field), (int, str)) and not isinstance(entry.get(field), bool)
         # a box needs no id
         if field in entry and not is_id and not (key == 'annotations' and field == 'id'):
-            raise OwnDataError(f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file '
-                               'again.')
+            raise OwnDataError(
+                f'{place} has "{field}" {str(entry[field])[:60]!r}; expected a number. Export the file again.'
+            )
     if key == 'images':
         if not isinstance(entry['file_name'], str):
-            raise OwnDataError(f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export '
-                               'the file again.')
+            raise OwnDataError(
+                f'{place} has "file_name" {str(entry["file_name"])[:60]!r}; expected a text. Export the file again.'
+            )
         require_size(entry['height'], entry['width'], place, OwnDataError)
     elif key == 'categories':
         if not isinstance(entry['name'], str):
-            raise OwnDataError(f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file '
-                               'again.')
+            raise OwnDataError(
+                f'{place} has "name" {str(entry["name"])[:60]!r}; expected a text. Export the file again.'
+            )
     else:
         require_boxes([entry['bbox']], place, OwnDataError)
 
@@ -132,16 +151,22 @@ def _read_yolo(folder: Path) -> dict[str, dict]:
         raise OwnDataError(f'{file}: no "names"; expected the class names as a list, or by number.')
     if not all(str(number).isdecimal() and isinstance(name, (str, int, float)) for number, name in names.items()):
         raise OwnDataError(f'{file}: "names" is {str(names)[:60]}; expected the class names as a list, or by number.')
-    wrong = [key for key in ('path', *_SPELLINGS['train'], *_SPELLINGS['valid'], *_SPELLINGS['test'])
-             if not isinstance(content.get(key, ''), (str, type(None)))]
+    wrong = [
+        key
+        for key in ('path', *_SPELLINGS['train'], *_SPELLINGS['valid'], *_SPELLINGS['test'])
+        if not isinstance(content.get(key, ''), (str, type(None)))
+    ]
     if wrong:
         raise OwnDataError(f'{file}: "{wrong[0]}" is {str(content[wrong[0]])[:60]!r}; expected the path of one folder.')
     splits = {}
     for split, spellings in _SPELLINGS.items():
         given = next((content[name] for name in spellings if content.get(name)), None)
         # RoboFlow writes ../train/images for a folder beside the yaml file
-        candidates = [] if given is None else [
-            folder / (content.get('path') or '') / given, folder / given, folder / str(given).removeprefix('../')]
+        candidates = (
+            []
+            if given is None
+            else [folder / (content.get('path') or '') / given, folder / given, folder / str(given).removeprefix('../')]
+        )
         candidates += [folder / name / 'images' for name in spellings] + [folder / 'images' / n for n in spellings]
         images = next((path for path in candidates if path.is_dir()), None)
         if images is not None:
@@ -158,8 +183,10 @@ def _yolo_content(images: Path, names: dict[int, str], file: Path) -> dict:
         entries.append(dict(id=number, file_name=str(path), width=width, height=height))
         label = _label_file(path)
         if label.is_file():  # no file: nothing in the image
-            annotations += [dict(id=f'{label.name}:{line}', image_id=number, category_id=category, bbox=box)
-                            for line, category, box in _yolo_boxes(label, width, height)]
+            annotations += [
+                dict(id=f'{label.name}:{line}', image_id=number, category_id=category, bbox=box)
+                for line, category, box in _yolo_boxes(label, width, height)
+            ]
     categories = [dict(id=int(number), name=str(name)) for number, name in names.items()]
     return dict(images=entries, annotations=annotations, categories=categories, source=f'{file} ({images})')
 
@@ -191,8 +218,10 @@ def _yolo_boxes(label: Path, width: int, height: int) -> Iterator[tuple[int, int
             xs, ys = numbers[::2], numbers[1::2]
             box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
         else:
-            raise OwnDataError(f'{label}:{line}: {len(numbers)} coordinates; expected 4 (centre x, y, width, height) '
-                               'or the points of a polygon.')
+            raise OwnDataError(
+                f'{label}:{line}: {len(numbers)} coordinates; expected 4 (centre x, y, width, height) '
+                'or the points of a polygon.'
+            )
         yield line, category, [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
 
 
@@ -212,8 +241,9 @@ def _read_voc(folder: Path) -> dict[str, dict]:
             lists = [folder / 'ImageSets' / 'Main' / f'{name}.txt' for name in spellings]
             listed = next((file for file in lists if file.is_file()), None)
             if listed is not None:
-                found[split] = [annotations / f'{line.split()[0]}.xml'
-                                for line in _text_of(listed).splitlines() if line.strip()]
+                found[split] = [
+                    annotations / f'{line.split()[0]}.xml' for line in _text_of(listed).splitlines() if line.strip()
+                ]
         found = found or {'train': sorted(annotations.glob('*.xml'))}
     else:
         for split, spellings in _SPELLINGS.items():
@@ -230,8 +260,10 @@ def _voc_content(images: Iterable[tuple[dict, list]], names: list[str], source: 
     entries, annotations = [], []
     for number, (image, boxes) in enumerate(images):
         entries.append(dict(image, id=number))
-        annotations += [dict(id=f'{Path(image["file_name"]).stem}', image_id=number,
-                             category_id=names.index(name) + 1, bbox=box) for name, box in boxes]
+        annotations += [
+            dict(id=f'{Path(image["file_name"]).stem}', image_id=number, category_id=names.index(name) + 1, bbox=box)
+            for name, box in boxes
+        ]
     categories = [dict(id=number, name=name) for number, name in enumerate(names, start=1)]
     return dict(images=entries, annotations=annotations, categories=categories, source=source)
 
@@ -245,8 +277,9 @@ def _voc_image(file: Path, folder: Path) -> tuple[dict, list[tuple[str, list[flo
             boxes.append((item.findtext('name').strip(), [x1, y1, x2 - x1, y2 - y1]))
         require_boxes([box for _, box in boxes], str(file), OwnDataError)
     except OSError as error:  # not there, or a name that no file can have
-        raise OwnDataError(f'{str(file)[:200]} is listed in ImageSets/Main and does not exist. Correct the '
-                           'list.') from error
+        raise OwnDataError(
+            f'{str(file)[:200]} is listed in ImageSets/Main and does not exist. Correct the list.'
+        ) from error
     except OwnDataError:
         raise
     # LookupError: an encoding that nobody knows

@@ -13,8 +13,8 @@ from typing import Any
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 
-from .record_checks import check_dataset_settings, read_json, reading, require_boxes
-from .referring import ReferringError, referring_sample, require_fields
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings, read_json, reading, require_boxes
+from glipv2_mmdet.datasets.referring import ReferringError, referring_sample, require_fields
 
 _EXPECTED = 'Expected boxes [x, y, width, height] and polygons of [x, y] points. Fetch the file again.'
 
@@ -70,8 +70,9 @@ class PhraseCutDataset(BaseDetDataset):
         return sizes
 
     def _read_list(self, path: str) -> list:
-        content = read_json(path, ReferringError, 'A download may be incomplete; fetch the file again.',
-                            self.backend_args)
+        content = read_json(
+            path, ReferringError, 'A download may be incomplete; fetch the file again.', self.backend_args
+        )
         if not isinstance(content, list) or not content:
             raise ReferringError(f'{path}: expected a list of records, got {str(content)[:60]!r}. Check the path.')
         return content
@@ -83,14 +84,21 @@ class PhraseCutDataset(BaseDetDataset):
         if image_id not in sizes:
             raise ReferringError(
                 f'{place}: picture {image_id} is not in "{self.image_info_file}"; expected its size there. Use the '
-                'two files of one download.')
+                'two files of one download.'
+            )
         height, width = sizes[image_id]
         require_boxes(task['instance_boxes'], place, ReferringError)
         return referring_sample(
-            task_id=task['task_id'], image_id=image_id,
-            img_path=osp.join(self.data_prefix.get('img') or '', f'{image_id}.jpg'), height=height, width=width,
-            phrase=task['phrase'], boxes=[[x, y, x + w, y + h] for x, y, w, h in task['instance_boxes']],
-            masks=[_flatten(polygons) for polygons in task['Polygons']], place=place)
+            task_id=task['task_id'],
+            image_id=image_id,
+            img_path=osp.join(self.data_prefix.get('img') or '', f'{image_id}.jpg'),
+            height=height,
+            width=width,
+            phrase=task['phrase'],
+            boxes=[[x, y, x + w, y + h] for x, y, w, h in task['instance_boxes']],
+            masks=[_flatten(polygons) for polygons in task['Polygons']],
+            place=place,
+        )
 
 
 def _flatten(polygons: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:

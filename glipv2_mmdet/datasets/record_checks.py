@@ -3,6 +3,7 @@
 Annotation files are written by hundreds of tools. A wrong type deep inside a record would come out as a bare
 ``KeyError`` or ``TypeError`` of the reader's own code; here it becomes the reader's error, with file and record.
 """
+
 from __future__ import annotations
 
 import json
@@ -13,13 +14,21 @@ from typing import Any
 
 from mmengine.fileio import get
 
-from ..known_settings import check_keys
-from ..text.prompt import shorten
+from glipv2_mmdet.known_settings import check_keys
+from glipv2_mmdet.text.prompt import shorten
 
 #: What code that reads a record raises when something in it is missing, of another type or too large; the lvis package
 #: asserts.
-_WRONG_RECORD = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError,
-                 AssertionError)
+_WRONG_RECORD = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+)
 
 
 @contextmanager
@@ -64,8 +73,12 @@ def read_json(path: str, error_type: type[ValueError], expected: str, backend_ar
 def is_number(value: Any, least: float = -math.inf) -> bool:
     """Whether it is a finite number of at least ``least``; a truth value is none."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and (
-            value >= least)
+        return (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (value >= least)
+        )
     except OverflowError:  # an integer that no float can hold
         return False
 
@@ -82,8 +95,12 @@ def is_box(value: Any) -> bool:
 
 def is_span(value: Any, length: int) -> bool:
     """Whether it is a half-open range ``[start, end]`` of a text of that length, with a character in it."""
-    return (isinstance(value, (list, tuple)) and len(value) == 2 and all(type(edge) is int for edge in value)
-            and 0 <= value[0] < value[1] <= length)
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(edge) is int for edge in value)
+        and 0 <= value[0] < value[1] <= length
+    )
 
 
 def require_boxes(boxes: Sequence[Any], place: str, error_type: type[ValueError]) -> None:
@@ -94,8 +111,9 @@ def require_boxes(boxes: Sequence[Any], place: str, error_type: type[ValueError]
     """
     for box in boxes:
         if not is_box(box):
-            raise error_type(f'{place}: box {shorten(repr(box))}; expected 4 finite numbers. Correct or delete the '
-                             'box.')
+            raise error_type(
+                f'{place}: box {shorten(repr(box))}; expected 4 finite numbers. Correct or delete the box.'
+            )
 
 
 def require_size(height: Any, width: Any, place: str, error_type: type[ValueError]) -> None:
@@ -105,8 +123,10 @@ def require_size(height: Any, width: Any, place: str, error_type: type[ValueErro
         error_type: names it.
     """
     if not is_size(height) or not is_size(width):
-        raise error_type(f'{place}: height {shorten(repr(height))}, width {shorten(repr(width))}; expected whole '
-                         'numbers of pixels, at least 1. Read them from the picture.')
+        raise error_type(
+            f'{place}: height {shorten(repr(height))}, width {shorten(repr(width))}; expected whole '
+            'numbers of pixels, at least 1. Read them from the picture.'
+        )
 
 
 def _what(error: Exception) -> str:

@@ -15,7 +15,7 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 
-from .record_checks import check_dataset_settings, require_boxes, require_size
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings, require_boxes, require_size
 
 
 class ReferringError(ValueError):
@@ -39,8 +39,11 @@ class ReferringDataset(BaseDetDataset):
         """Parses every line."""
         check_dataset_settings(self)
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path, open(path, 'rb') as lines:
-            samples = [self._parse_line(line, f'{self.ann_file}:{number}')
-                       for number, line in enumerate(lines, start=1) if line.strip()]
+            samples = [
+                self._parse_line(line, f'{self.ann_file}:{number}')
+                for number, line in enumerate(lines, start=1)
+                if line.strip()
+            ]
         if not samples:
             raise ReferringError(f'{self.ann_file}: no records; expected one json object per line. Check the path.')
         return samples
@@ -57,18 +60,36 @@ class ReferringDataset(BaseDetDataset):
                 f'{place}: broken json ({error}); expected one object per line. Repair or delete the line.'
             ) from error
         require_fields(
-            record, ('phrase_id', 'image_id', 'filename', 'height', 'width', 'phrase', 'boxes', 'masks'), place)
+            record, ('phrase_id', 'image_id', 'filename', 'height', 'width', 'phrase', 'boxes', 'masks'), place
+        )
         if not isinstance(record['filename'], str):
-            raise ReferringError(f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the '
-                                 'record.')
+            raise ReferringError(
+                f'{place}: filename {str(record["filename"])[:60]!r}; expected a text. Repair the record.'
+            )
         return referring_sample(
-            task_id=record['phrase_id'], image_id=record['image_id'],
-            img_path=osp.join(self.data_prefix.get('img') or '', record['filename']), height=record['height'],
-            width=record['width'], phrase=record['phrase'], boxes=record['boxes'], masks=record['masks'], place=place)
+            task_id=record['phrase_id'],
+            image_id=record['image_id'],
+            img_path=osp.join(self.data_prefix.get('img') or '', record['filename']),
+            height=record['height'],
+            width=record['width'],
+            phrase=record['phrase'],
+            boxes=record['boxes'],
+            masks=record['masks'],
+            place=place,
+        )
 
 
-def referring_sample(task_id: Any, image_id: Any, img_path: str, height: int, width: int, phrase: str,
-                     boxes: Sequence[Sequence[float]], masks: Sequence[Any], place: str) -> dict:
+def referring_sample(
+    task_id: Any,
+    image_id: Any,
+    img_path: str,
+    height: int,
+    width: int,
+    phrase: str,
+    boxes: Sequence[Sequence[float]],
+    masks: Sequence[Any],
+    place: str,
+) -> dict:
     """The sample of one phrase; nothing is dropped here, because a metric needs the objects as they were annotated.
 
     Args:
@@ -88,17 +109,30 @@ def referring_sample(task_id: Any, image_id: Any, img_path: str, height: int, wi
     if not isinstance(phrase, str) or not any(map(str.isalnum, phrase)):
         raise ReferringError(f'{place}: phrase {phrase!r}; expected a text with a letter or digit. Delete the record.')
     if not isinstance(boxes, (list, tuple)) or not isinstance(masks, (list, tuple)):
-        raise ReferringError(f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. '
-                             'Repair the record.')
+        raise ReferringError(
+            f'{place}: boxes {str(boxes)[:60]!r}, masks {str(masks)[:60]!r}; expected two lists. Repair the record.'
+        )
     require_boxes(boxes, place, ReferringError)
     require_size(height, width, place, ReferringError)
     if len(boxes) != len(masks):
         raise ReferringError(
-            f'{place}: {len(boxes)} boxes but {len(masks)} masks; expected one mask per box. Repair the record.')
-    instances = [dict(bbox=list(map(float, box)), bbox_label=0, ignore_flag=0, mask=mask)
-                 for box, mask in zip(boxes, masks, strict=True)]
-    return dict(task_id=task_id, img_id=image_id, img_path=img_path, height=int(height), width=int(width), text=phrase,
-                custom_entities=False, tokens_positive=[[[0, len(phrase)]]], instances=instances)
+            f'{place}: {len(boxes)} boxes but {len(masks)} masks; expected one mask per box. Repair the record.'
+        )
+    instances = [
+        dict(bbox=list(map(float, box)), bbox_label=0, ignore_flag=0, mask=mask)
+        for box, mask in zip(boxes, masks, strict=True)
+    ]
+    return dict(
+        task_id=task_id,
+        img_id=image_id,
+        img_path=img_path,
+        height=int(height),
+        width=int(width),
+        text=phrase,
+        custom_entities=False,
+        tokens_positive=[[[0, len(phrase)]]],
+        instances=instances,
+    )
 
 
 def require_fields(record: Any, fields: Sequence[str], place: str) -> None:
@@ -109,4 +143,5 @@ def require_fields(record: Any, fields: Sequence[str], place: str) -> None:
     if missing:
         raise ReferringError(
             f'{place}: no "{missing[0]}" (keys {sorted(record)}); expected the fields {sorted(fields)}. Is this the '
-            'right file?')
+            'right file?'
+        )

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .samplers.sample_draw import SampleDraw, draw_seed, seeded_by
+from glipv2_mmdet.datasets.samplers.sample_draw import SampleDraw, draw_seed, seeded_by
 
 #: What broken files and records raise: missing or cut-off files and records (OSError, EOFError, ValueError with
 #: ODVGError and PromptError), an image that cannot be decoded (mmcv asserts; Pillow's PNG reader says SyntaxError). A
@@ -47,8 +47,9 @@ class ReplaceFailedSamples(Dataset):
 
     def __init__(self, dataset: Any, max_failed_share: float = 0.01, patience: int = 1000) -> None:
         if not 0 <= max_failed_share <= 1 or patience < 1:
-            raise ValueError(f'max_failed_share is {max_failed_share}, patience {patience}; expected 0 to 1, and at '
-                             'least 1 draw.')
+            raise ValueError(
+                f'max_failed_share is {max_failed_share}, patience {patience}; expected 0 to 1, and at least 1 draw.'
+            )
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         self.max_failed_share = max_failed_share
         self.patience = patience
@@ -97,8 +98,9 @@ class ReplaceFailedSamples(Dataset):
                     self._count(index, ValueError('the pipeline returned None'))
                 elif (shape := _image_shape(sample)) is not None and shape[0] != 3:
                     # OpenCV reads some files as gray whatever it was asked for; the whole batch would fail on it
-                    self._count(index, ValueError(f'its image has {shape[0]} channels (shape {tuple(shape)}), '
-                                                  'expected 3'))
+                    self._count(
+                        index, ValueError(f'its image has {shape[0]} channels (shape {tuple(shape)}), expected 3')
+                    )
                 else:
                     return sample
             index = self._other(idx)
@@ -116,9 +118,13 @@ class ReplaceFailedSamples(Dataset):
             raise TooManyFailures(
                 f'{what}. That is failure {self.num_failures} in {self.num_draws} samples of this process; allowed is '
                 f'a share of {self.max_failed_share:g}. Check paths and files with tools/dataset_converters/'
-                'check_odvg.py, or raise max_failed_share.') from error
-        print_log(f'{what}; another one takes its place. {self.num_failures} of {self.num_draws} so far in this '
-                  'process.', logger='current', level=logging.WARNING)
+                'check_odvg.py, or raise max_failed_share.'
+            ) from error
+        print_log(
+            f'{what}; another one takes its place. {self.num_failures} of {self.num_draws} so far in this process.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _image_shape(sample: Any) -> tuple[int, ...] | None:

@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .shapes_scene import COLOURS, HELD_OUT, SEEN, SHAPES, SPLITS, Scene, draw_scene, scene_rng
-from .shapes_text import (
+from glipv2_mmdet.datasets.shapes_scene import COLOURS, HELD_OUT, SEEN, SHAPES, SPLITS, Scene, draw_scene, scene_rng
+from glipv2_mmdet.datasets.shapes_text import (
     Description,
     Grounding,
     make_grounded_captions,
@@ -83,9 +83,7 @@ def make_shapes(
         ('workers', workers, 1),
     ]:
         if value < least:
-            raise ValueError(
-                f'Got {value} as number for "{name}", expected at least {least}. Pass a larger one.'
-            )
+            raise ValueError(f'Got {value} as number for "{name}", expected at least {least}. Pass a larger one.')
     out_dir = Path(out_dir)
     recipe = {'generator_version': GENERATOR_VERSION, 'seed': seed, **counts}
     if _found_recipe(out_dir) == recipe:
@@ -166,8 +164,7 @@ def _render_scene(root: Path, seed: int, split: str, number: int) -> dict[str, A
         'captions': [grounding.caption for grounding in captions],
         'grounding': [_grounding_record(scene, image, grounding) for grounding in captions],
         'questions': [
-            vars(q)
-            for q in make_questions(rng, scene.objects, SEEN + HELD_OUT if split == 'zero_shot' else SEEN)
+            vars(q) for q in make_questions(rng, scene.objects, SEEN + HELD_OUT if split == 'zero_shot' else SEEN)
         ],
         'referring': [
             {
@@ -219,9 +216,7 @@ def _annotation(scene: Scene, index: int, image_id: int, mask: dict[str, Any]) -
     }
 
 
-def _odvg_records(
-    rng: np.random.Generator, scene: Scene, image: dict[str, Any], masks: list[dict]
-) -> list[dict]:
+def _odvg_records(rng: np.random.Generator, scene: Scene, image: dict[str, Any], masks: list[dict]) -> list[dict]:
     """One detection record under a random class list and, for most scenes, one grounding record."""
     vocabulary = str(rng.choice(list(VOCABULARIES), p=_VOCABULARY_SHARE))
     instances = []
@@ -326,8 +321,7 @@ def _write_split(folder: Path, split: str, records: list[dict[str, Any]]) -> Non
                     'answer_type': question['answer_type'],
                     'multiple_choice_answer': question['answer'],
                     'answers': [
-                        {'answer': question['answer'], 'answer_confidence': 'yes', 'answer_id': n}
-                        for n in range(1, 11)
+                        {'answer': question['answer'], 'answer_confidence': 'yes', 'answer_id': n} for n in range(1, 11)
                     ],
                 }
             )
@@ -347,9 +341,7 @@ def _write_split(folder: Path, split: str, records: list[dict[str, Any]]) -> Non
     )
     _write_json(folder / f'captions_{split}.json', {'info': info, 'images': images, 'annotations': captions})
     vqa = {'info': info, 'data_type': 'shapes', 'data_subtype': split}
-    _write_json(
-        folder / f'questions_{split}.json', {**vqa, 'task_type': 'Open-Ended', 'questions': questions}
-    )
+    _write_json(folder / f'questions_{split}.json', {**vqa, 'task_type': 'Open-Ended', 'questions': questions})
     _write_json(folder / f'answers_{split}.json', {**vqa, 'annotations': answers})
     _write_lines(folder / f'referring_{split}.jsonl', referring)
     grounding = [line for record in records for line in record['grounding']]

@@ -4,6 +4,7 @@ In: ``questions_``, ``answers_`` and ``<split>.json`` of a rendering, which stay
 :func:`~glipv2_mmdet.datasets.vqa_records.grounding_of` reads them. On real data a grounded model labels
 question + answer instead; here the truth is known.
 """
+
 from __future__ import annotations
 
 import json
@@ -13,11 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .shapes_scene import COLOURS, SHAPES
-from .shapes_text import Description
+from glipv2_mmdet.datasets.shapes_scene import COLOURS, SHAPES
+from glipv2_mmdet.datasets.shapes_text import Description
 
-_MENTION = re.compile(
-    rf'\b(?:(?P<colour>{"|".join(COLOURS)}) )?(?:(?P<shape>{"|".join(SHAPES)})(?:es|s)?|things?)\b')
+_MENTION = re.compile(rf'\b(?:(?P<colour>{"|".join(COLOURS)}) )?(?:(?P<shape>{"|".join(SHAPES)})(?:es|s)?|things?)\b')
 #: Question types whose answer is about the objects that the question names, and answers without any object.
 _ABOUT_OBJECTS = ('what color is the', 'what shape is the', 'how many', 'is there a')
 _NO_OBJECT = ('no', '0')
@@ -48,8 +48,10 @@ def ground_questions(root: str | Path, split: str = 'train') -> Iterator[dict]:
     """
     scenes = read_scenes(root, split)
     folder = Path(root) / 'annotations'
-    answers = {entry['question_id']: entry
-               for entry in json.loads((folder / f'answers_{split}.json').read_text())['annotations']}
+    answers = {
+        entry['question_id']: entry
+        for entry in json.loads((folder / f'answers_{split}.json').read_text())['annotations']
+    }
     sizes = {image['id']: (image['height'], image['width']) for image in scenes['images']}
     objects = objects_by_image(scenes)
     for entry in json.loads((folder / f'questions_{split}.json').read_text())['questions']:
@@ -57,9 +59,15 @@ def ground_questions(root: str | Path, split: str = 'train') -> Iterator[dict]:
         boxes, spans = _boxes(entry['question'], annotation, tuple(objects[entry['image_id']]))
         height, width = sizes[entry['image_id']]
         yield dict(
-            question_id=entry['question_id'], text=entry['question'],
-            caption=f'{entry["question"]} {annotation["multiple_choice_answer"]}', tokens_positive=spans, bboxes=boxes,
-            scores=[1.0] * len(boxes), img_h=height, img_w=width)
+            question_id=entry['question_id'],
+            text=entry['question'],
+            caption=f'{entry["question"]} {annotation["multiple_choice_answer"]}',
+            tokens_positive=spans,
+            bboxes=boxes,
+            scores=[1.0] * len(boxes),
+            img_h=height,
+            img_w=width,
+        )
 
 
 def read_scenes(root: str | Path, split: str) -> dict:
@@ -69,8 +77,9 @@ def read_scenes(root: str | Path, split: str) -> dict:
         ValueError: a split whose questions cannot be answered from it.
     """
     if split not in ('train', 'val'):
-        raise ValueError(f"split is '{split}'. Expected 'train' or 'val': in zero-shot scenes not every object has a "
-                         'box.')
+        raise ValueError(
+            f"split is '{split}'. Expected 'train' or 'val': in zero-shot scenes not every object has a box."
+        )
     return json.loads((Path(root) / 'annotations' / f'{split}.json').read_text())
 
 
@@ -81,7 +90,8 @@ def objects_by_image(scenes: dict) -> dict[int, list[Look]]:
     for annotation in scenes['annotations']:
         x, y, width, height = annotation['bbox']
         objects[annotation['image_id']].append(
-            Look(*names[annotation['category_id']], box=(x, y, x + width, y + height)))
+            Look(*names[annotation['category_id']], box=(x, y, x + width, y + height))
+        )
     return objects
 
 

@@ -4,6 +4,7 @@ In: ``<split>.json`` of a rendering, which stays as it is. Out: one more pair of
 :func:`~glipv2_mmdet.datasets.shapes_text.make_questions`, and two that are steps on the way to them: on which side of
 the middle one object is, and which of two is above, asked so that the answer names the place.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -13,13 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from .shapes_grounding import Look, objects_by_image, read_scenes
-from .shapes_scene import COLOURS, SEEN, SHAPES
-from .shapes_text import CLEAR_GAP, Description, Question, centre
+from glipv2_mmdet.datasets.shapes_grounding import Look, objects_by_image, read_scenes
+from glipv2_mmdet.datasets.shapes_scene import COLOURS, SEEN, SHAPES
+from glipv2_mmdet.datasets.shapes_text import CLEAR_GAP, Description, Question, centre
 
 #: Most questions per scene and kind; counting and comparing are the hardest to learn and get the most.
 PER_SCENE = {
-    'presence': 3, 'number': 6, 'colour': 2, 'shape': 2, 'middle': 6, 'side': 6, 'height': 5, 'side of height': 5}
+    'presence': 3,
+    'number': 6,
+    'colour': 2,
+    'shape': 2,
+    'middle': 6,
+    'side': 6,
+    'height': 5,
+    'side of height': 5,
+}
 #: Question type of the kind that the rendering has no questions of.
 MIDDLE = 'is the (middle)'
 
@@ -47,12 +56,19 @@ def practice_questions(root: str | Path, split: str = 'train', seed: int = 0) ->
         for number, question in enumerate(_drawn(rng, asked), start=10):
             keys = dict(image_id=image['id'], question_id=image['id'] * 100 + number)
             questions.append(dict(**keys, question=question.text, flippable=question.flippable))
-            annotations.append(dict(
-                **keys, question_type=question.question_type, answer_type=question.answer_type,
-                multiple_choice_answer=question.answer,
-                answers=[dict(answer=question.answer, answer_id=person) for person in range(1, 11)]))
-    return (dict(task_type='Open-Ended', data_subtype=split, questions=questions),
-            dict(data_subtype=split, annotations=annotations))
+            annotations.append(
+                dict(
+                    **keys,
+                    question_type=question.question_type,
+                    answer_type=question.answer_type,
+                    multiple_choice_answer=question.answer,
+                    answers=[dict(answer=question.answer, answer_id=person) for person in range(1, 11)],
+                )
+            )
+    return (
+        dict(task_type='Open-Ended', data_subtype=split, questions=questions),
+        dict(data_subtype=split, annotations=annotations),
+    )
 
 
 def all_questions(objects: Sequence[Look], size: tuple[int, int]) -> dict[str, list[Question]]:
@@ -89,8 +105,12 @@ def _presence(objects: Sequence[Look], colour: str, shape: str) -> Question:
 
 
 def _number(objects: Sequence[Look], description: Description) -> Question:
-    return Question(f'how many {description.words(plural=True)} are there?', str(len(description.find(objects))),
-                    'how many', 'number')
+    return Question(
+        f'how many {description.words(plural=True)} are there?',
+        str(len(description.find(objects))),
+        'how many',
+        'number',
+    )
 
 
 def _single(objects: Sequence[Look], known: str, asked: str, opening: str) -> Iterator[Question]:
@@ -105,17 +125,29 @@ def _single(objects: Sequence[Look], known: str, asked: str, opening: str) -> It
 def _middle(objects: Sequence[Look], middle: np.ndarray) -> Iterator[Question]:
     """Where objects are that a colour, a shape or both single out, where that is clear."""
     for item in objects:
-        for description in (Description(colour=item.colour, shape=item.shape), Description(shape=item.shape),
-                            Description(colour=item.colour)):
+        for description in (
+            Description(colour=item.colour, shape=item.shape),
+            Description(shape=item.shape),
+            Description(colour=item.colour),
+        ):
             if len(description.find(objects)) > 1:
                 continue
             across, down = centre(item) - middle
             if abs(across) >= CLEAR_GAP:
-                yield Question(f'is the {description.words()} on the left or right of the middle?',
-                               'left' if across < 0 else 'right', MIDDLE, 'other', flippable=False)
+                yield Question(
+                    f'is the {description.words()} on the left or right of the middle?',
+                    'left' if across < 0 else 'right',
+                    MIDDLE,
+                    'other',
+                    flippable=False,
+                )
             if abs(down) >= CLEAR_GAP:
-                yield Question(f'is the {description.words()} above or below the middle?',
-                               'above' if down < 0 else 'below', MIDDLE, 'other')
+                yield Question(
+                    f'is the {description.words()} above or below the middle?',
+                    'above' if down < 0 else 'below',
+                    MIDDLE,
+                    'other',
+                )
 
 
 def _places(objects: Sequence[Look]) -> dict[str, list[Question]]:
@@ -127,14 +159,22 @@ def _places(objects: Sequence[Look]) -> dict[str, list[Question]]:
         one, other = (Description(colour=item.colour, shape=item.shape).words() for item in (a, b))
         across, down = centre(a) - centre(b)
         if abs(across) >= CLEAR_GAP:
-            found['side'].append(Question(
-                f'is the {one} on the left or right of the {other}?', 'left' if across < 0 else 'right', 'is the',
-                'other', flippable=False))
+            found['side'].append(
+                Question(
+                    f'is the {one} on the left or right of the {other}?',
+                    'left' if across < 0 else 'right',
+                    'is the',
+                    'other',
+                    flippable=False,
+                )
+            )
         if abs(down) >= CLEAR_GAP:
             place = 'above' if down < 0 else 'below'
             found['height'] += [
                 Question(f'is the {one} {word} the {other}?', 'yes' if word == place else 'no', 'is the', 'yes/no')
-                for word in ('above', 'below')]
+                for word in ('above', 'below')
+            ]
             found['side of height'].append(
-                Question(f'is the {one} above or below the {other}?', place, 'is the', 'other'))
+                Question(f'is the {one} above or below the {other}?', place, 'is the', 'other')
+            )
     return found

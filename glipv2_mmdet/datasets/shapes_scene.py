@@ -219,9 +219,7 @@ def _draw_object(
     return np.clip(paint, 0, 255), alpha
 
 
-def _texture_pattern(
-    texture: str, grid: np.ndarray, depth: np.ndarray, radius: float, angle: float
-) -> np.ndarray:
+def _texture_pattern(texture: str, grid: np.ndarray, depth: np.ndarray, radius: float, angle: float) -> np.ndarray:
     """How dark the pattern is per pixel, (h, w) in 0-1. Patterns darken an object's colour, never change it.
 
     Args:
@@ -266,9 +264,7 @@ def _draw_background(rng: np.random.Generator, height: int, width: int) -> np.nd
         for _ in range(int(rng.integers(3, 9))):
             place = tuple(int(v) for v in rng.integers(0, (width, height)))
             axes = tuple(int(v) for v in rng.integers(8, 50, size=2))
-            cv2.ellipse(
-                layer, place, axes, float(rng.uniform(0, 180)), 0, 360, _dull_colour(rng).tolist(), -1
-            )
+            cv2.ellipse(layer, place, axes, float(rng.uniform(0, 180)), 0, 360, _dull_colour(rng).tolist(), -1)
         canvas = cv2.GaussianBlur(layer, (0, 0), float(rng.uniform(4, 9))).astype(np.float64)
     elif kind == 'lines':
         layer = np.clip(canvas, 0, 255).astype(np.uint8)
@@ -285,9 +281,7 @@ def _draw_background(rng: np.random.Generator, height: int, width: int) -> np.nd
         canvas = layer.astype(np.float64)
     elif kind == 'grain':
         cell = int(rng.integers(2, 12))
-        coarse = rng.normal(0, rng.uniform(5, 13), size=(height // cell + 2, width // cell + 2)).astype(
-            np.float32
-        )
+        coarse = rng.normal(0, rng.uniform(5, 13), size=(height // cell + 2, width // cell + 2)).astype(np.float32)
         canvas += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
     return canvas
 

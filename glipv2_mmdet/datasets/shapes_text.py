@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes_scene import COLOURS, SHAPES, SceneObject
+from glipv2_mmdet.datasets.shapes_scene import COLOURS, SHAPES, SceneObject
 
 NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
 # Which attributes a phrase names: (size, texture, colour, shape), with how often.
@@ -124,13 +124,7 @@ def make_grounding(rng: np.random.Generator, objects: tuple[SceneObject, ...]) -
             say(f' {relation} ' if i == 1 and relation else ' and ' if i == len(texts) - 1 else ', ')
         say(text, i)
     first, members = groups[0]
-    if (
-        article
-        and len(members) == 1
-        and not first.size
-        and objects[members[0]].size != 'medium'
-        and rng.random() < 0.4
-    ):
+    if article and len(members) == 1 and not first.size and objects[members[0]].size != 'medium' and rng.random() < 0.4:
         say('. ')
         say(f'the {first.words()}', 0)
         say(f' is {objects[members[0]].size}')
@@ -196,9 +190,7 @@ def make_questions(
         ('colour', 'shape', 'what color is the'),
         ('shape', 'colour', 'what shape is the'),
     ):
-        unique = [
-            o for o in objects if sum(getattr(o, known) == getattr(other, known) for other in objects) == 1
-        ]
+        unique = [o for o in objects if sum(getattr(o, known) == getattr(other, known) for other in objects) == 1]
         if unique:
             item = unique[int(rng.integers(len(unique)))]
             words = Description(**{known: getattr(item, known)}).words()

@@ -3,6 +3,7 @@
 A question becomes the sample's ``text``; the detector makes its prompt. Source of the formats: VQA v2 (Goyal et al.,
 2017); of the grounding records: GLIPv2 (Zhang et al., 2022), section 4.
 """
+
 from __future__ import annotations
 
 import os.path as osp
@@ -14,10 +15,8 @@ from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from ..text.answer_vocabulary import read_answers
-from ..text.prompt import shorten
-from .record_checks import check_dataset_settings, read_json, reading
-from .vqa_records import (
+from glipv2_mmdet.datasets.record_checks import check_dataset_settings, read_json, reading
+from glipv2_mmdet.datasets.vqa_records import (
     AnswerTargets,
     VQAError,
     annotator_answers,
@@ -26,6 +25,8 @@ from .vqa_records import (
     read_entries,
     read_grounding,
 )
+from glipv2_mmdet.text.answer_vocabulary import read_answers
+from glipv2_mmdet.text.prompt import shorten
 
 
 @DATASETS.register_module()
@@ -62,18 +63,31 @@ class VQADataset(BaseDetDataset):
             type that no annotation has.
     """
 
-    def __init__(self, *args: Any, question_file: str, answers: str | Sequence[str] | None = None,
-                 image_template: str | None = None, image_info_file: str | None = None,
-                 soft_scores: str = 'leave_one_out', only_images: str | None = None, without_images: str | None = None,
-                 only_types: Sequence[str] | None = None, group_by_image: bool = False,
-                 grounding_file: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        question_file: str,
+        answers: str | Sequence[str] | None = None,
+        image_template: str | None = None,
+        image_info_file: str | None = None,
+        soft_scores: str = 'leave_one_out',
+        only_images: str | None = None,
+        without_images: str | None = None,
+        only_types: Sequence[str] | None = None,
+        group_by_image: bool = False,
+        grounding_file: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if (image_template is None) == (image_info_file is None):
             raise VQAError(
                 f'image_template is {image_template!r}, image_info_file {image_info_file!r}. Expected one of them: '
-                "'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images.")
+                "'COCO_train2014_{image_id:012d}.jpg', or a json file with a list of images."
+            )
         if group_by_image and grounding_file is not None:
-            raise VQAError('group_by_image=True came with a grounding_file, but boxes belong to one question each. '
-                           'Drop one of them.')
+            raise VQAError(
+                'group_by_image=True came with a grounding_file, but boxes belong to one question each. '
+                'Drop one of them.'
+            )
         self.question_file = question_file
         self.answers = None if answers is None else read_answers(answers)
         self.image_template = image_template
@@ -96,10 +110,16 @@ class VQADataset(BaseDetDataset):
         for entry in questions:
             place = f'{path}, question {entry["question_id"]}'
             check_question(entry, place)
-            samples.append(dict(
-                question_id=entry['question_id'], img_id=entry['image_id'],
-                img_path=osp.join(self.data_prefix.get('img') or '', self._file_name(entry, file_names, place)),
-                text=entry['question'], custom_entities=False, instances=[]))
+            samples.append(
+                dict(
+                    question_id=entry['question_id'],
+                    img_id=entry['image_id'],
+                    img_path=osp.join(self.data_prefix.get('img') or '', self._file_name(entry, file_names, place)),
+                    text=entry['question'],
+                    custom_entities=False,
+                    instances=[],
+                )
+            )
         if not samples:
             raise VQAError(f'{path}: no questions; expected at least one. Check the path, and the lists of images.')
         if self.ann_file:
@@ -133,8 +153,10 @@ class VQADataset(BaseDetDataset):
             place = f'{self.ann_file}, question {sample["question_id"]}'
             annotation = annotations.get(sample['question_id'])
             if annotation is None:
-                raise VQAError(f'{place}: not annotated; expected an entry for every question of '
-                               f'"{self.question_file}". Use the two files of one split.')
+                raise VQAError(
+                    f'{place}: not annotated; expected an entry for every question of '
+                    f'"{self.question_file}". Use the two files of one split.'
+                )
             sample['gt_answers'] = annotator_answers(annotation, place)
             sample |= {key: annotation[key] for key in ('question_type', 'answer_type') if key in annotation}
             if targets is not None:
@@ -146,8 +168,10 @@ class VQADataset(BaseDetDataset):
         found = {sample.get('question_type') for sample in samples}
         unknown = [name for name in self.only_types if name not in found]
         if unknown or not self.only_types or isinstance(self.only_types, str):
-            raise VQAError(f'only_types is {self.only_types!r}; expected a list of question types that '
-                           f'"{self.ann_file}" has: {shorten(", ".join(sorted(filter(None, found))) or "none")}.')
+            raise VQAError(
+                f'only_types is {self.only_types!r}; expected a list of question types that '
+                f'"{self.ann_file}" has: {shorten(", ".join(sorted(filter(None, found))) or "none")}.'
+            )
         return [sample for sample in samples if sample.get('question_type') in self.only_types]
 
     def _with_grounding(self, samples: list[dict]) -> list[dict]:
@@ -159,15 +183,20 @@ class VQADataset(BaseDetDataset):
             if record is None:
                 continue
             if record['text'] != sample['text']:
-                raise VQAError(f'{path}: question {sample["question_id"]} is {record["text"]!r} there and '
-                               f'{sample["text"]!r} in "{self.question_file}". Make the grounding file again.')
+                raise VQAError(
+                    f'{path}: question {sample["question_id"]} is {record["text"]!r} there and '
+                    f'{sample["text"]!r} in "{self.question_file}". Make the grounding file again.'
+                )
             grounded.append(sample | record)
         if not grounded:
-            raise VQAError(f'{path}: no record for any of {len(samples)} questions. Was it made from '
-                           f'"{self.question_file}"?')
+            raise VQAError(
+                f'{path}: no record for any of {len(samples)} questions. Was it made from "{self.question_file}"?'
+            )
         if len(grounded) < len(samples):
-            print_log(f'{path}: {len(samples) - len(grounded)} of {len(samples)} questions have no record and are left '
-                      'out.', logger='current')
+            print_log(
+                f'{path}: {len(samples) - len(grounded)} of {len(samples)} questions have no record and are left out.',
+                logger='current',
+            )
         return grounded
 
     def _chosen(self, questions: list[dict]) -> list[dict]:
@@ -196,8 +225,10 @@ class VQADataset(BaseDetDataset):
     def _file_name(self, entry: dict, file_names: dict[int, str], place: str) -> str:
         image_id = entry['image_id']
         if self.image_template is not None:
-            expected = (f'Image {image_id!r} does not go into image_template {self.image_template!r}. Expected a '
-                        "template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers.")
+            expected = (
+                f'Image {image_id!r} does not go into image_template {self.image_template!r}. Expected a '
+                "template such as 'COCO_train2014_{image_id:012d}.jpg' and ids that are numbers."
+            )
             with reading(place, VQAError, expected):
                 return self.image_template.format(image_id=image_id)
         if image_id not in file_names:

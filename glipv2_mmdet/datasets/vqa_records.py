@@ -3,6 +3,7 @@
 In: entries of the official question and annotation files, and optional grounding records. Out: samples for
 ``VQADataset``.
 """
+
 from __future__ import annotations
 
 import json
@@ -12,9 +13,9 @@ from typing import Any
 
 from mmengine.fileio import get
 
-from ..evaluation.vqa_answers import soft_scores
-from ..text.prompt import shorten
-from .record_checks import is_span, read_json, reading, require_boxes
+from glipv2_mmdet.datasets.record_checks import is_span, read_json, reading, require_boxes
+from glipv2_mmdet.evaluation.vqa_answers import soft_scores
+from glipv2_mmdet.text.prompt import shorten
 
 _GROUNDING_FIELDS = 'Expected question_id, text, caption, tokens_positive and bboxes. Make the file again.'
 
@@ -31,8 +32,10 @@ def read_entries(path: str, key: str, backend_args: dict | None = None) -> list[
     """
     content = read_json(path, VQAError, 'A download may be incomplete; fetch the file again.', backend_args)
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
-        raise VQAError(f'{path}: no list "{key}" (found {shorten(str(content))}). Expected a file of VQA v2; are '
-                       'questions and annotations exchanged?')
+        raise VQAError(
+            f'{path}: no list "{key}" (found {shorten(str(content))}). Expected a file of VQA v2; are '
+            'questions and annotations exchanged?'
+        )
     return content[key]
 
 
@@ -47,8 +50,10 @@ def by_question(entries: Sequence[dict], path: str) -> dict[int, dict]:
         if not isinstance(entry, dict) or 'question_id' not in entry:
             raise VQAError(f'{path}, record {number}: no "question_id" in {shorten(str(entry))}. Repair the record.')
         if not isinstance(entry['question_id'], (int, str)):
-            raise VQAError(f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; '
-                           'expected a number. Repair the record.')
+            raise VQAError(
+                f'{path}, record {number}: "question_id" is {shorten(repr(entry["question_id"]))}; '
+                'expected a number. Repair the record.'
+            )
         if entry['question_id'] in found:
             raise VQAError(f'{path}: question {entry["question_id"]} is there twice. Remove one.')
         found[entry['question_id']] = entry
@@ -63,13 +68,16 @@ def check_question(entry: Mapping[str, Any], place: str) -> None:
     """
     question = entry.get('question')
     if not isinstance(question, str) or not any(map(str.isalnum, question)):
-        raise VQAError(f'{place}: question {shorten(repr(question))}; expected a text with a letter or digit. Repair '
-                       'the record, or remove it from questions and annotations.')
+        raise VQAError(
+            f'{place}: question {shorten(repr(question))}; expected a text with a letter or digit. Repair '
+            'the record, or remove it from questions and annotations.'
+        )
     if 'image_id' not in entry:
         raise VQAError(f'{place}: no "image_id" (keys {sorted(entry)}). Repair the record.')
     if not isinstance(entry['image_id'], (int, str)):
-        raise VQAError(f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the '
-                       'record.')
+        raise VQAError(
+            f'{place}: "image_id" is {shorten(repr(entry["image_id"]))}; expected a number. Repair the record.'
+        )
 
 
 class AnswerTargets:
@@ -98,9 +106,11 @@ class AnswerTargets:
     def summary(self) -> str:
         """What was left out, in one line."""
         counts = self.counts
-        return (f'{counts["unknown"]} of {counts["answers"]} answers are not in the vocabulary of '
-                f'{len(self.positions)} and are left out; {counts["all_unknown"]} of {counts["questions"]} questions '
-                'have no answer in it, and stay with nothing to be right about')
+        return (
+            f'{counts["unknown"]} of {counts["answers"]} answers are not in the vocabulary of '
+            f'{len(self.positions)} and are left out; {counts["all_unknown"]} of {counts["questions"]} questions '
+            'have no answer in it, and stay with nothing to be right about'
+        )
 
 
 def annotator_answers(annotation: Mapping[str, Any], place: str) -> list[str]:
@@ -110,10 +120,14 @@ def annotator_answers(annotation: Mapping[str, Any], place: str) -> list[str]:
         VQAError: there are none.
     """
     answers = annotation.get('answers')
-    if not isinstance(answers, list) or not answers or not all(
-            isinstance(entry, dict) and isinstance(entry.get('answer'), str) for entry in answers):
-        raise VQAError(f'{place}: "answers" is {shorten(repr(answers))}; expected a list of {{"answer": text}}. Repair '
-                       'the record.')
+    if (
+        not isinstance(answers, list)
+        or not answers
+        or not all(isinstance(entry, dict) and isinstance(entry.get('answer'), str) for entry in answers)
+    ):
+        raise VQAError(
+            f'{place}: "answers" is {shorten(repr(answers))}; expected a list of {{"answer": text}}. Repair the record.'
+        )
     return [entry['answer'] for entry in answers]
 
 
@@ -155,23 +169,34 @@ def grounding_of(record: Mapping[str, Any], place: str) -> dict:
     if missing:
         raise VQAError(f'{place}: no "{missing[0]}" (keys {sorted(record)}). Is this a grounding file?')
     question, caption = record['text'], record['caption']
-    if not isinstance(question, str) or not isinstance(caption, str) or not all(
-            isinstance(record[key], (list, tuple)) for key in ('tokens_positive', 'bboxes')):
-        raise VQAError(f'{place}: {shorten(repr(record), 200)}; expected texts under "text" and "caption", lists under '
-                       '"tokens_positive" and "bboxes". Make the file again.')
+    if (
+        not isinstance(question, str)
+        or not isinstance(caption, str)
+        or not all(isinstance(record[key], (list, tuple)) for key in ('tokens_positive', 'bboxes'))
+    ):
+        raise VQAError(
+            f'{place}: {shorten(repr(record), 200)}; expected texts under "text" and "caption", lists under '
+            '"tokens_positive" and "bboxes". Make the file again.'
+        )
     if not caption.startswith(f'{question} '):
-        raise VQAError(f'{place}: caption {shorten(repr(caption))} does not begin with the question '
-                       f'{shorten(repr(question))} and a blank. Spans would point to other words; make the file again.')
+        raise VQAError(
+            f'{place}: caption {shorten(repr(caption))} does not begin with the question '
+            f'{shorten(repr(question))} and a blank. Spans would point to other words; make the file again.'
+        )
     if len(record['bboxes']) != len(record['tokens_positive']):
-        raise VQAError(f'{place}: {len(record["bboxes"])} boxes but {len(record["tokens_positive"])} entries in '
-                       '"tokens_positive"; expected one list of spans per box.')
+        raise VQAError(
+            f'{place}: {len(record["bboxes"])} boxes but {len(record["tokens_positive"])} entries in '
+            '"tokens_positive"; expected one list of spans per box.'
+        )
     require_boxes(record['bboxes'], place, VQAError)
     phrases: dict[tuple[tuple[int, int], ...], int] = {}
     instances = []
     for box, spans in zip(record['bboxes'], record['tokens_positive'], strict=True):
         if not isinstance(spans, (list, tuple)) or not spans or not all(is_span(span, len(caption)) for span in spans):
-            raise VQAError(f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} '
-                           'characters; expected [[start, end], ...], half-open, at least one.')
+            raise VQAError(
+                f'{place}: spans {shorten(repr(spans))} do not lie in the caption of {len(caption)} '
+                'characters; expected [[start, end], ...], half-open, at least one.'
+            )
         key = tuple(map(tuple, spans))
         label = phrases.setdefault(key, len(phrases))
         instances.append(dict(bbox=[float(side) for side in box], bbox_label=label, ignore_flag=0))

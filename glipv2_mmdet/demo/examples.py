@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..datasets.shapes_scene import SEEN, Scene, draw_scene, scene_rng
-from ..datasets.shapes_text import make_grounded_captions, make_questions
+from glipv2_mmdet.datasets.shapes_scene import SEEN, Scene, draw_scene, scene_rng
+from glipv2_mmdet.datasets.shapes_text import make_grounded_captions, make_questions
 
 # Not the seed that data sets are rendered with by default: a model that learned from those has not seen these.
 _SEED = 21
@@ -56,5 +56,9 @@ def _describe(scene: Scene, index: int, path: Path) -> Example:
     # what things look like before how many they are: small models learn that first
     questions = make_questions(rng, scene.objects, SEEN)
     question = next((q for q in questions if q.text.startswith('what')), questions[0])
-    return Example(image=str(path), prompt=' . '.join([*present, absent[int(rng.integers(len(absent)))]]),
-                   sentence=sentence.rstrip('.'), question=question.text)
+    return Example(
+        image=str(path),
+        prompt=' . '.join([*present, absent[int(rng.integers(len(absent)))]]),
+        sentence=sentence.rstrip('.'),
+        question=question.text,
+    )

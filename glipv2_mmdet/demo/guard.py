@@ -16,15 +16,36 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .upload_area import UploadArea
+from glipv2_mmdet.demo.upload_area import UploadArea
 
 _API = '/gradio_api'
 _FILE = f'{_API}/file='
 _UPLOAD = f'{_API}/upload'
-_READ = frozenset({
-    '/', '/config', '/config/', '/theme.css', '/favicon.ico', '/manifest.json', '/robots.txt',
-    *(f'{_API}/{name}' for name in ('info', 'info/', 'app_id', 'startup-events', 'theme.css', 'heartbeat',
-                                    'upload_progress', 'queue/data', 'queue/status'))})
+_READ = frozenset(
+    {
+        '/',
+        '/config',
+        '/config/',
+        '/theme.css',
+        '/favicon.ico',
+        '/manifest.json',
+        '/robots.txt',
+        *(
+            f'{_API}/{name}'
+            for name in (
+                'info',
+                'info/',
+                'app_id',
+                'startup-events',
+                'theme.css',
+                'heartbeat',
+                'upload_progress',
+                'queue/data',
+                'queue/status',
+            )
+        ),
+    }
+)
 _READ_BELOW = ('/assets/', '/static/', '/svelte/', f'{_API}/heartbeat/', f'{_API}/call/', _FILE)
 # run/predict fills the fields of an example; models are behind the queue, and gradio refuses them here
 _WRITE = frozenset({_UPLOAD, *(f'{_API}/{name}' for name in ('queue/join', 'run/predict', 'cancel', 'reset'))})
@@ -37,7 +58,8 @@ _HEADERS = {
     'content-security-policy': (
         "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
-        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"),
+        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    ),
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'same-origin',
 }
@@ -106,8 +128,9 @@ class RequestGuard:
     def _check_origin(self, headers: Headers) -> None:
         host = urlsplit(f'//{headers.get("host", "")}').hostname or ''
         if '*' not in self.hosts and host not in self.hosts:
-            raise HTTPException(400, f'The demo is not known under this name. Open it as {self.hosts[0]}, or name it '
-                                     'with --public-url.')
+            raise HTTPException(
+                400, f'The demo is not known under this name. Open it as {self.hosts[0]}, or name it with --public-url.'
+            )
         origin = headers.get('origin')
         if origin and urlsplit(origin).hostname not in (host, *self.hosts):
             raise HTTPException(403, 'Requests from pages of other sites are refused.')
@@ -123,8 +146,11 @@ class RequestGuard:
             if isinstance(value, dict):
                 path = value.get('path')
                 if path is not None and not (isinstance(path, str) and self.area.contains(path)):
-                    raise HTTPException(403, 'The request names a file that was not uploaded here. Upload the image; '
-                                             'paths and addresses are not followed.')
+                    raise HTTPException(
+                        403,
+                        'The request names a file that was not uploaded here. Upload the image; '
+                        'paths and addresses are not followed.',
+                    )
                 waiting.extend(value.values())
             elif isinstance(value, list):
                 waiting.extend(value)

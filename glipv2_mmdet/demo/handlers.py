@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..apis.inferencer import GLIPv2Inferencer
-from ..apis.results import Detections, Result
-from ..text import Phrase, parse_prompt
-from ..visualization.painting import paint
-from ..visualization.palette import phrase_colour
-from ..visualization.text_panel import phrase_panel
-from .limits import Limits, check_number, check_phrases, check_text, read_image
-from .upload_area import UploadArea
-from .worker import ModelWorker
+from glipv2_mmdet.apis.inferencer import GLIPv2Inferencer
+from glipv2_mmdet.apis.results import Detections, Result
+from glipv2_mmdet.demo.limits import Limits, check_number, check_phrases, check_text, read_image
+from glipv2_mmdet.demo.upload_area import UploadArea
+from glipv2_mmdet.demo.worker import ModelWorker
+from glipv2_mmdet.text import Phrase, parse_prompt
+from glipv2_mmdet.visualization.painting import paint
+from glipv2_mmdet.visualization.palette import phrase_colour
+from glipv2_mmdet.visualization.text_panel import phrase_panel
 
 #: How a prompt is read.
 CLASS_NAMES, SENTENCE = 'names of things', 'a sentence'
@@ -65,8 +65,9 @@ class Handlers:
         worker: runs the models.
     """
 
-    def __init__(self, models: dict[str, GLIPv2Inferencer], limits: Limits, area: UploadArea,
-                 worker: ModelWorker) -> None:
+    def __init__(
+        self, models: dict[str, GLIPv2Inferencer], limits: Limits, area: UploadArea, worker: ModelWorker
+    ) -> None:
         self.models = models
         self.limits = limits
         self.area = area
@@ -98,8 +99,13 @@ class Handlers:
         text = check_text(question, 'question', self.limits)
         pixels = self._image(image)
         answer, seconds = self._timed(lambda: self.models['ask'].ask(pixels, text))
-        return self._view(answer, text, answer.detections, f'{answer.best} · {seconds:.2f}\u00a0s',
-                          answers=dict(zip(answer.answers, answer.scores, strict=True)))
+        return self._view(
+            answer,
+            text,
+            answer.detections,
+            f'{answer.best} · {seconds:.2f}\u00a0s',
+            answers=dict(zip(answer.answers, answer.scores, strict=True)),
+        )
 
     def caption(self, image: str | None) -> View:
         """A sentence about the image, with boxes where the model grounds it."""
@@ -107,8 +113,15 @@ class Handlers:
         caption, seconds = self._timed(lambda: self.models['caption'].caption(pixels))
         return self._view(caption, caption.text, caption.detections, f'{seconds:.2f}\u00a0s')
 
-    def _find(self, call: Callable[..., Detections], image: str | None, prompt: str, kind: str, threshold: float,
-              max_boxes: float) -> View:
+    def _find(
+        self,
+        call: Callable[..., Detections],
+        image: str | None,
+        prompt: str,
+        kind: str,
+        threshold: float,
+        max_boxes: float,
+    ) -> View:
         text = check_text(prompt, 'prompt', self.limits)
         check_phrases(parse_prompt(text, custom_entities=kind != SENTENCE), self.limits)
         threshold = check_number(threshold, 'threshold', 0.0, MOST_THRESHOLD)
@@ -128,16 +141,20 @@ class Handlers:
         start = time.perf_counter()
         return self.worker.run(job), time.perf_counter() - start
 
-    def _view(self, result: Result, text: str, found: Detections | None, summary: str,
-              answers: dict[str, float] | None = None) -> View:
+    def _view(
+        self, result: Result, text: str, found: Detections | None, summary: str, answers: dict[str, float] | None = None
+    ) -> View:
         phrases = () if found is None else found.phrases
         json_file = self.area.new_file(f'{type(result).__name__.lower()}.json')
         json_file.write_text(result.to_json(indent=1), encoding='utf-8')
-        return View(picture=None if found is None else _shown(paint(found.image, found.marks())),
-                    pieces=_pieces(text, phrases),
-                    colours={phrase.name: '#{:02x}{:02x}{:02x}'.format(*phrase_colour(k))
-                             for k, phrase in enumerate(phrases)},
-                    summary=summary, json_file=str(json_file), answers=answers)
+        return View(
+            picture=None if found is None else _shown(paint(found.image, found.marks())),
+            pieces=_pieces(text, phrases),
+            colours={phrase.name: '#{:02x}{:02x}{:02x}'.format(*phrase_colour(k)) for k, phrase in enumerate(phrases)},
+            summary=summary,
+            json_file=str(json_file),
+            answers=answers,
+        )
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..text import Prompt
+from glipv2_mmdet.text import Prompt
 
 #: Pillow tries only these. Others are rare on web pages, and each more is a decoder that strangers may feed.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
@@ -81,8 +81,9 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
     try:
         size = path.stat().st_size
         if size > limits.file_bytes:
-            raise LimitError(f'The file has {size / 1e6:.1f} MB, at most {limits.megabytes:g} MB are accepted. '
-                             'Send a smaller one.')
+            raise LimitError(
+                f'The file has {size / 1e6:.1f} MB, at most {limits.megabytes:g} MB are accepted. Send a smaller one.'
+            )
         with Image.open(path, formats=FORMATS) as image:  # reads the header
             _check_header(*image.size, limits)
             image.load()
@@ -90,16 +91,21 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
     except LimitError:
         raise
     except FileNotFoundError as error:
-        raise LimitError('The image is no longer on the server; uploads are deleted after '
-                         f'{limits.minutes_kept:g} minutes. Upload it again.') from error
+        raise LimitError(
+            'The image is no longer on the server; uploads are deleted after '
+            f'{limits.minutes_kept:g} minutes. Upload it again.'
+        ) from error
     except UnidentifiedImageError as error:
         raise LimitError(f'This file is no image that can be read. Expected one of {", ".join(FORMATS)}.') from error
     except Image.DecompressionBombError as error:  # Pillow's own bound comes first where ours is above it
-        raise LimitError(f'The image has too many pixels, at most {limits.megapixels:g} million are accepted. Send a '
-                         'smaller copy.') from error
+        raise LimitError(
+            f'The image has too many pixels, at most {limits.megapixels:g} million are accepted. Send a smaller copy.'
+        ) from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise LimitError('The image file is damaged or incomplete. Open it in an image program and save it again, or '
-                         'choose another one.') from error
+        raise LimitError(
+            'The image file is damaged or incomplete. Open it in an image program and save it again, or '
+            'choose another one.'
+        ) from error
 
 
 def check_text(text: str | None, what: str, limits: Limits) -> str:
@@ -114,16 +120,19 @@ def check_text(text: str | None, what: str, limits: Limits) -> str:
     if not isinstance(text, str) or not text.strip():
         raise LimitError(f'The {what} is empty. Type what the model should look at.')
     if len(text) > limits.characters:
-        raise LimitError(f'The {what} has {len(text)} characters, at most {limits.characters} are accepted. '
-                         'Shorten it.')
+        raise LimitError(
+            f'The {what} has {len(text)} characters, at most {limits.characters} are accepted. Shorten it.'
+        )
     return text.strip()
 
 
 def check_phrases(prompt: Prompt, limits: Limits) -> None:
     """Raises LimitError for a prompt of too many phrases."""
     if len(prompt.phrases) > limits.phrases:
-        raise LimitError(f'The prompt names {len(prompt.phrases)} things, at most {limits.phrases} are accepted. '
-                         'Split it into several requests.')
+        raise LimitError(
+            f'The prompt names {len(prompt.phrases)} things, at most {limits.phrases} are accepted. '
+            'Split it into several requests.'
+        )
 
 
 def check_number(value: float | None, what: str, least: float, most: float) -> float:
@@ -139,11 +148,15 @@ def check_number(value: float | None, what: str, least: float, most: float) -> f
 
 def _check_header(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.megapixels * 1e6:
-        raise LimitError(f'The image has {width} x {height} = {width * height / 1e6:.1f} million pixels, at most '
-                         f'{limits.megapixels:g} million are accepted. Send a smaller copy.')
+        raise LimitError(
+            f'The image has {width} x {height} = {width * height / 1e6:.1f} million pixels, at most '
+            f'{limits.megapixels:g} million are accepted. Send a smaller copy.'
+        )
     if max(width, height) > limits.longest_side:
-        raise LimitError(f'The image has {width} x {height} pixels, at most {limits.longest_side} along a side are '
-                         'accepted. Send a smaller copy.')
+        raise LimitError(
+            f'The image has {width} x {height} pixels, at most {limits.longest_side} along a side are '
+            'accepted. Send a smaller copy.'
+        )
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Starting a web server must not end the log of the program that does it."""
+
 from __future__ import annotations
 
 import logging
@@ -15,8 +16,11 @@ def log_files_kept() -> Iterator[None]:
     uvicorn, which gradio starts, configures logging for the whole process, and ``logging.config`` closes every handler
     on the way. mmengine writes to the stream of a file handler directly and fails where there is none.
     """
-    handlers = [handler for handler in MMLogger.get_current_instance().handlers
-                if isinstance(handler, logging.FileHandler) and handler.stream is not None]
+    handlers = [
+        handler
+        for handler in MMLogger.get_current_instance().handlers
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None
+    ]
     yield
     for handler in handlers:
         if handler.stream is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from .limits import LimitError
+from glipv2_mmdet.demo.limits import LimitError
 
 T = TypeVar('T')
 
@@ -38,8 +38,10 @@ class ModelWorker:
         done, _ = wait([future], timeout=self.seconds)
         if not done:
             future.cancel()
-            raise LimitError(f'This took longer than {self.seconds:g} seconds and was given up. Send a smaller image '
-                             'or a shorter prompt, or try again later: the server may be busy.')
+            raise LimitError(
+                f'This took longer than {self.seconds:g} seconds and was given up. Send a smaller image '
+                'or a shorter prompt, or try again later: the server may be busy.'
+            )
         return future.result()
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
 """What a run needs beside the model; importing registers it with mmdet."""
+
 from glipv2_mmdet.engine.hooks import (
     DurableCheckpointHook,
     MetricsLoggerHook,
@@ -10,6 +11,11 @@ from glipv2_mmdet.engine.optim import MultiplyingOptimWrapperConstructor
 from glipv2_mmdet.engine.resumable_loop import ResumableTrainLoop
 
 __all__ = [
-    'DurableCheckpointHook', 'MetricsLoggerHook', 'MultiplyingOptimWrapperConstructor', 'NonFiniteError',
-    'PromptCheckpointHook', 'ResumableTrainLoop', 'StopOnNonFiniteHook'
+    'DurableCheckpointHook',
+    'MetricsLoggerHook',
+    'MultiplyingOptimWrapperConstructor',
+    'NonFiniteError',
+    'PromptCheckpointHook',
+    'ResumableTrainLoop',
+    'StopOnNonFiniteHook',
 ]

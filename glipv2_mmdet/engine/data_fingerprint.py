@@ -3,6 +3,7 @@
 A record per data set: class, number of samples, and size and digest of its annotation files. Nothing is said of
 images: a missing or broken one is found when it is loaded (``ReplaceFailedSamples``).
 """
+
 from __future__ import annotations
 
 import os.path as osp
@@ -13,7 +14,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ..datasets.line_offsets import LineReader
+from glipv2_mmdet.datasets.line_offsets import LineReader
 
 #: Larger files are judged by their size and this many blocks, evenly spaced from the first byte to the last.
 _WHOLE_BYTES, _BLOCKS, _BLOCK_BYTES = 64 << 20, 64, 1 << 20
@@ -29,7 +30,8 @@ def describe_data(dataset: Any) -> list[dict[str, Any]]:
         dict(
             dataset=type(leaf).__name__,
             samples=len(leaf) if hasattr(leaf, '__len__') else None,
-            files=[_describe_file(path) for path in _files(leaf)] + _describe_shards(leaf))
+            files=[_describe_file(path) for path in _files(leaf)] + _describe_shards(leaf),
+        )
         for leaf in _leaves(dataset)
     ]
 
@@ -44,8 +46,11 @@ def differences(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if old['dataset'] != new['dataset']:
         return f'{old["dataset"]} before, {new["dataset"]} now'
-    changed = [f'{now[0]} has other content ({was[1]} bytes before, {now[1]} now)'
-               for was, now in zip(old['files'], new['files'], strict=False) if list(was[1:]) != list(now[1:])]
+    changed = [
+        f'{now[0]} has other content ({was[1]} bytes before, {now[1]} now)'
+        for was, now in zip(old['files'], new['files'], strict=False)
+        if list(was[1:]) != list(now[1:])
+    ]
     if len(old['files']) != len(new['files']):
         changed.append(f'{new["dataset"]}: {len(old["files"])} annotation files before, {len(new["files"])} now')
     if old['samples'] != new['samples']:
@@ -98,6 +103,7 @@ def _describe_shards(leaf: Any) -> list[list]:
     if not shards:
         return []
     sizes = [osp.getsize(shard) if osp.isfile(shard) else 0 for shard in shards]
-    digest = blake2b(repr([(Path(shard).name, size) for shard, size in zip(shards, sizes, strict=True)]).encode(),
-                     digest_size=16)
+    digest = blake2b(
+        repr([(Path(shard).name, size) for shard, size in zip(shards, sizes, strict=True)]).encode(), digest_size=16
+    )
     return [[f'{len(shards)} shards from {shards[0]}', sum(sizes), digest.hexdigest()]]

@@ -3,6 +3,7 @@
 torch ends a run within seconds when a loader or another rank dies, and names the signal or the broken connection; what
 that means and what to do is added here.
 """
+
 from __future__ import annotations
 
 import logging
@@ -22,8 +23,13 @@ from glipv2_mmdet.engine.data_fingerprint import DataChangedError
 from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT
 
 # parts of what torch raises when the other end of a connection is gone
-_LOST_PEER = ('Connection closed by peer', 'Connection reset by peer', 'Broken pipe', 'ncclRemoteError',
-              'Watchdog caught collective operation timeout')
+_LOST_PEER = (
+    'Connection closed by peer',
+    'Connection reset by peer',
+    'Broken pipe',
+    'ncclRemoteError',
+    'Watchdog caught collective operation timeout',
+)
 
 
 class RunEndedError(RuntimeError):
@@ -48,14 +54,18 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
                 raise RunEndedError(
                     f'A process that loads data was ended from outside ({text}). Often the machine ran out of memory '
                     '(dmesg tells), or /dev/shm is too small: a smaller train_dataloader.num_workers needs less. '
-                    f'{how_to_go_on(work_dir)}') from error
+                    f'{how_to_go_on(work_dir)}'
+                ) from error
             if isinstance(error, RuntimeError) and any(part in text for part in _LOST_PEER):
                 raise RunEndedError(
                     f'The connection to another process of this run is lost ({text}). Its end is the cause: look for '
                     f'the first error in the output, or for a process that was killed. {how_to_go_on(work_dir)}'
                 ) from error
-            print_log(f'The training was ended by the error below. {how_to_go_on(work_dir)}', logger='current',
-                      level=logging.ERROR)
+            print_log(
+                f'The training was ended by the error below. {how_to_go_on(work_dir)}',
+                logger='current',
+                level=logging.ERROR,
+            )
             raise
 
 
@@ -91,8 +101,10 @@ def _say_on_sigterm(work_dir: str | os.PathLike) -> Iterator[None]:
     def answer(number: int, frame: Any) -> None:
         signal.signal(number, earlier)
         if os.getpid() == pid:  # and no process that was forked since
-            text = ('This process was told to stop (SIGTERM): another process of the run has ended, or a scheduler or '
-                    f'a person ends it. {how_to_go_on(work_dir)}')
+            text = (
+                'This process was told to stop (SIGTERM): another process of the run has ended, or a scheduler or '
+                f'a person ends it. {how_to_go_on(work_dir)}'
+            )
             os.write(2, f'{text}\n'.encode())
         os.kill(os.getpid(), number)
 

@@ -1,4 +1,5 @@
 """Parameter groups of GLIP's optimiser: rates and decays by part of the model and by kind of parameter."""
+
 from __future__ import annotations
 
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -36,8 +37,10 @@ class MultiplyingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super()._validate_cfg()
         unknown = sorted(set(self.paramwise_cfg) - _KNOWN)
         if unknown:
-            raise ValueError(f'paramwise_cfg has {unknown}. Expected {sorted(_KNOWN)}; for other rules use '
-                             "mmengine's DefaultOptimWrapperConstructor.")
+            raise ValueError(
+                f'paramwise_cfg has {unknown}. Expected {sorted(_KNOWN)}; for other rules use '
+                "mmengine's DefaultOptimWrapperConstructor."
+            )
         for key, factors in self.paramwise_cfg.get('custom_keys', {}).items():
             if set(factors) - {'lr_mult', 'decay_mult'}:
                 raise ValueError(f"custom_keys['{key}'] has {sorted(factors)}. Expected lr_mult and decay_mult.")
@@ -52,8 +55,10 @@ class MultiplyingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 groups.setdefault((self.base_lr * lr_mult, base_decay * decay_mult), []).append(parameter)
         for (lr, weight_decay), members in groups.items():
             params.append(dict(params=members, lr=lr, weight_decay=weight_decay))
-            print_log(f'Parameter group: {len(members)} parameters, lr {lr:g}, weight decay {weight_decay:g}',
-                      logger='current')
+            print_log(
+                f'Parameter group: {len(members)} parameters, lr {lr:g}, weight decay {weight_decay:g}',
+                logger='current',
+            )
 
     def _factors(self, name: str) -> tuple[float, float]:
         """Factors of rate and decay of one parameter."""

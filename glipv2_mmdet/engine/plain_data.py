@@ -3,6 +3,7 @@
 ``torch.load`` refuses classes that it does not know, and it is right to. So the few classes of a batch are taken apart
 before they are saved, each into a dict that says what it was, and put together again after loading.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -61,15 +62,20 @@ def from_plain(value: Any) -> Any:
         return value
     kind = value.get(_KIND)
     if kind not in _PUT_TOGETHER:
-        raise ValueError(f'The file holds an entry of kind {kind!r}. Expected one of {", ".join(_PUT_TOGETHER)}: it '
-                         'was written by another version of glipv2_mmdet, or is no file of a stopped step.')
+        raise ValueError(
+            f'The file holds an entry of kind {kind!r}. Expected one of {", ".join(_PUT_TOGETHER)}: it '
+            'was written by another version of glipv2_mmdet, or is no file of a stopped step.'
+        )
     return _PUT_TOGETHER[kind](value)
 
 
 def _element_apart(element: BaseDataElement) -> dict:
     name = type(element).__name__
-    return {_KIND: name if name in _ELEMENTS else 'BaseDataElement', 'metainfo': to_plain(element.metainfo),
-            'fields': to_plain(dict(element.items()))}
+    return {
+        _KIND: name if name in _ELEMENTS else 'BaseDataElement',
+        'metainfo': to_plain(element.metainfo),
+        'fields': to_plain(dict(element.items())),
+    }
 
 
 def _element_together(cls: type[BaseDataElement]) -> Callable[[dict], BaseDataElement]:
@@ -92,12 +98,24 @@ _TAKE_APART: dict[type, Callable[[Any], dict]] = {
     np.ndarray: _array_apart,
     BaseDataElement: _element_apart,
     HorizontalBoxes: lambda boxes: {_KIND: 'HorizontalBoxes', 'tensor': to_plain(boxes.tensor)},
-    BitmapMasks: lambda masks: {_KIND: 'BitmapMasks', 'masks': torch.from_numpy(np.array(masks.masks, dtype=np.uint8)),
-                                'height': int(masks.height), 'width': int(masks.width)},
-    PolygonMasks: lambda masks: {_KIND: 'PolygonMasks', 'masks': to_plain(masks.masks),
-                                 'height': int(masks.height), 'width': int(masks.width)},
-    Prompt: lambda prompt: {_KIND: 'Prompt', 'text': prompt.text, 'phrases': to_plain(list(prompt.phrases)),
-                            'is_detection': bool(prompt.is_detection)},
+    BitmapMasks: lambda masks: {
+        _KIND: 'BitmapMasks',
+        'masks': torch.from_numpy(np.array(masks.masks, dtype=np.uint8)),
+        'height': int(masks.height),
+        'width': int(masks.width),
+    },
+    PolygonMasks: lambda masks: {
+        _KIND: 'PolygonMasks',
+        'masks': to_plain(masks.masks),
+        'height': int(masks.height),
+        'width': int(masks.width),
+    },
+    Prompt: lambda prompt: {
+        _KIND: 'Prompt',
+        'text': prompt.text,
+        'phrases': to_plain(list(prompt.phrases)),
+        'is_detection': bool(prompt.is_detection),
+    },
     Phrase: lambda phrase: {_KIND: 'Phrase', 'name': phrase.name, 'spans': [list(span) for span in phrase.spans]},
 }
 _PUT_TOGETHER: dict[str, Callable[[dict], Any]] = {

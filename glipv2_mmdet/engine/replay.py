@@ -3,6 +3,7 @@
 Order of the look: weights, images, outputs of modules in the order in which they come to be, losses, and, where all of
 these are finite, gradients of those outputs in the order of the backward pass.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ class Replay:
             None: all are finite, or a loss is not.
         bad_gradients: names of parameters whose gradient is not finite.
     """
+
     iteration: int
     saved_losses: Mapping[str, float]
     losses: dict[str, float] = field(default_factory=dict)
@@ -49,12 +51,21 @@ class Replay:
     @property
     def all_finite(self) -> bool:
         """Whether the step went well this time."""
-        return not (self.bad_weights or self.bad_inputs or self.first_output or self.bad_gradients
-                    or not all(map(_is_finite, self.losses.values())))
+        return not (
+            self.bad_weights
+            or self.bad_inputs
+            or self.first_output
+            or self.bad_gradients
+            or not all(map(_is_finite, self.losses.values()))
+        )
 
 
-def replay(step: StoppedStep, model_settings: Mapping[str, Any] | None = None, device: str = 'cpu',
-           detect_anomaly: bool = False) -> list[Replay]:
+def replay(
+    step: StoppedStep,
+    model_settings: Mapping[str, Any] | None = None,
+    device: str = 'cpu',
+    detect_anomaly: bool = False,
+) -> list[Replay]:
     """Every batch of the step, forward and backward; nothing is updated.
 
     Losses of a run of several processes are normalised with what the others counted, and ``loss_inter`` compares with
@@ -88,14 +99,20 @@ def _build(step: StoppedStep, settings: Mapping[str, Any] | None) -> nn.Module:
 def _replay(model: nn.Module, batch: StepBatch, rank: int, device: str) -> Replay:
     found = Replay(batch.iteration, dict(batch.losses))
     found.bad_weights = [name for name, value in model.state_dict().items() if not _is_finite(value)]
-    found.largest_weight = max(((name, float(value.detach().abs().max())) for name, value in model.named_parameters()
-                                if value.numel()), key=lambda item: item[1], default=found.largest_weight)
+    found.largest_weight = max(
+        ((name, float(value.detach().abs().max())) for name, value in model.named_parameters() if value.numel()),
+        key=lambda item: item[1],
+        default=found.largest_weight,
+    )
     for module in model.modules():
         if isinstance(module, MLMHead):
             module.repeat(batch.iteration, rank)
     batch.random.restore()
-    autocast = nullcontext() if batch.autocast is None else torch.autocast(
-        torch.device(device).type, dtype=getattr(torch, batch.autocast))
+    autocast = (
+        nullcontext()
+        if batch.autocast is None
+        else torch.autocast(torch.device(device).type, dtype=getattr(torch, batch.autocast))
+    )
     handles = [module.register_forward_hook(_Watch(name, found)) for name, module in model.named_modules() if name]
     model.zero_grad()
     with autocast:
@@ -107,8 +124,11 @@ def _replay(model: nn.Module, batch: StepBatch, rank: int, device: str) -> Repla
     total, values = model.parse_losses(losses)
     found.losses = {name: float(value.detach()) for name, value in values.items()}
     total.backward()
-    found.bad_gradients = [name for name, parameter in model.named_parameters()
-                           if parameter.grad is not None and not _is_finite(parameter.grad)]
+    found.bad_gradients = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not _is_finite(parameter.grad)
+    ]
     if not _is_finite(total.detach()):  # then every gradient is bad, and says nothing
         found.first_gradient = None
     return found

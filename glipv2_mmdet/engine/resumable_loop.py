@@ -19,7 +19,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler, DataLoader
 
-from ..datasets.samplers.sample_draw import draw_seed
+from glipv2_mmdet.datasets.samplers.sample_draw import draw_seed
 
 
 @LOOPS.register_module()
@@ -40,8 +40,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def __init__(self, runner: Any, dataloader: DataLoader | dict, **kwargs: Any) -> None:
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(
-                dataloader, seed=runner.seed,
-                diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+                dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False)
+            )
         # the base class starts workers, which draw batches ahead, before it is known whether the run is resumed
         self._fresh_state = _own_state(dataloader.batch_sampler)
         super().__init__(runner, dataloader, **kwargs)
@@ -56,8 +56,11 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
             self._decide_current_val_interval()
-            if (self.runner.val_loop is not None and self._iter >= self.val_begin
-                    and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)):
+            if (
+                self.runner.val_loop is not None
+                and self._iter >= self.val_begin
+                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+            ):
                 self.runner.val_loop.run()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
@@ -72,8 +75,10 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         batch_sampler = self.dataloader.batch_sampler
         sampler = batch_sampler.sampler
         if not hasattr(sampler, 'seek'):
-            raise TypeError(f'Sampler {type(sampler).__name__} cannot be told where to go on at step {step}. Expected '
-                            'one with seek(), such as MixedSampler; or use IterBasedTrainLoop, which loads and skips.')
+            raise TypeError(
+                f'Sampler {type(sampler).__name__} cannot be told where to go on at step {step}. Expected '
+                'one with seek(), such as MixedSampler; or use IterBasedTrainLoop, which loads and skips.'
+            )
         vars(batch_sampler).update(copy.deepcopy(self._fresh_state))
         if type(batch_sampler) is BatchSampler:
             sampler.seek(step * batch_sampler.batch_size)
@@ -85,8 +90,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             # The running iterator goes on: it empties the group it has just handed out only when asked for the next.
             # DataLoader refuses a new batch sampler, for reasons (it was built for another) that do not hold here.
             object.__setattr__(self.dataloader, 'batch_sampler', _Continued(batch_sampler, batches))
-        print_log(f'Resumed at step {step}: the data goes on at sample {sampler.position} of this rank.',
-                  logger='current')
+        print_log(
+            f'Resumed at step {step}: the data goes on at sample {sampler.position} of this rank.', logger='current'
+        )
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
 
 

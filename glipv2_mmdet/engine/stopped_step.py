@@ -3,6 +3,7 @@
 It is read by torch's weights-only loading: nothing in it runs. So the model's settings are in it as plain values, not
 as the text of a config, which is a program.
 """
+
 from __future__ import annotations
 
 import random
@@ -31,6 +32,7 @@ class RandomState:
         numpy_state: of numpy.
         python_state: of Python.
     """
+
     torch_cpu: Tensor
     torch_cuda: Tensor | None
     numpy_state: tuple
@@ -62,6 +64,7 @@ class StepBatch:
         losses: name -> value.
         autocast: dtype of mixed precision, such as ``'bfloat16'``; None for none.
     """
+
     iteration: int
     batch: Any
     random: RandomState
@@ -81,6 +84,7 @@ class StoppedStep:
         weights: state of the model before the step.
         model: its settings, None where they are not plain values.
     """
+
     batches: Sequence[StepBatch]
     rank: int
     world_size: int
@@ -97,14 +101,22 @@ def save_step(step: StoppedStep, folder: Path, max_files: int) -> Path:
     """
     path = folder / f'iter_{step.batches[-1].iteration + 1}_rank_{step.rank}.pth'
     plain = dict(
-        format=FORMAT, rank=step.rank, world_size=step.world_size, gradient_norm=step.gradient_norm,
-        weights={name: to_plain(value) for name, value in step.weights.items()}, model=to_plain(step.model),
-        batches=[_batch_apart(batch) for batch in step.batches])
+        format=FORMAT,
+        rank=step.rank,
+        world_size=step.world_size,
+        gradient_norm=step.gradient_norm,
+        weights={name: to_plain(value) for name, value in step.weights.items()},
+        model=to_plain(step.model),
+        batches=[_batch_apart(batch) for batch in step.batches],
+    )
     with atomic_write(path) as file:
         torch.save(plain, file)
-    others = sorted((other for other in folder.glob(f'iter_*_rank_{step.rank}.pth') if other != path),
-                    key=lambda other: other.stat().st_mtime_ns, reverse=True)
-    for other in others[max_files - 1:]:
+    others = sorted(
+        (other for other in folder.glob(f'iter_*_rank_{step.rank}.pth') if other != path),
+        key=lambda other: other.stat().st_mtime_ns,
+        reverse=True,
+    )
+    for other in others[max_files - 1 :]:
         other.unlink()
     return path
 
@@ -118,26 +130,48 @@ def load_step(path: str | Path) -> StoppedStep:
     """
     plain = torch.load(path, map_location='cpu', weights_only=True)
     if not isinstance(plain, dict) or plain.get('format') != FORMAT:
-        raise ValueError(f'"{path}" is no file of a stopped step. Expected iter_N_rank_R.pth from the folder '
-                         'non_finite of a work folder, written by this version of glipv2_mmdet.')
+        raise ValueError(
+            f'"{path}" is no file of a stopped step. Expected iter_N_rank_R.pth from the folder '
+            'non_finite of a work folder, written by this version of glipv2_mmdet.'
+        )
     return StoppedStep(
-        batches=[_batch_together(batch) for batch in plain['batches']], rank=plain['rank'],
-        world_size=plain['world_size'], gradient_norm=plain['gradient_norm'], weights=plain['weights'],
-        model=from_plain(plain['model']))
+        batches=[_batch_together(batch) for batch in plain['batches']],
+        rank=plain['rank'],
+        world_size=plain['world_size'],
+        gradient_norm=plain['gradient_norm'],
+        weights=plain['weights'],
+        model=from_plain(plain['model']),
+    )
 
 
 def _batch_apart(batch: StepBatch) -> dict:
     state = batch.random
-    random_state = dict(torch_cpu=state.torch_cpu, torch_cuda=state.torch_cuda, numpy_state=to_plain(state.numpy_state),
-                        python_state=to_plain(state.python_state))
-    return dict(iteration=batch.iteration, batch=to_plain(batch.batch), random=random_state,
-                losses=dict(batch.losses), autocast=batch.autocast)
+    random_state = dict(
+        torch_cpu=state.torch_cpu,
+        torch_cuda=state.torch_cuda,
+        numpy_state=to_plain(state.numpy_state),
+        python_state=to_plain(state.python_state),
+    )
+    return dict(
+        iteration=batch.iteration,
+        batch=to_plain(batch.batch),
+        random=random_state,
+        losses=dict(batch.losses),
+        autocast=batch.autocast,
+    )
 
 
 def _batch_together(plain: dict) -> StepBatch:
     random_state = plain['random']
     return StepBatch(
-        iteration=plain['iteration'], batch=from_plain(plain['batch']), losses=plain['losses'],
+        iteration=plain['iteration'],
+        batch=from_plain(plain['batch']),
+        losses=plain['losses'],
         autocast=plain['autocast'],
-        random=RandomState(random_state['torch_cpu'], random_state['torch_cuda'],
-                           from_plain(random_state['numpy_state']), from_plain(random_state['python_state'])))
+        random=RandomState(
+            random_state['torch_cpu'],
+            random_state['torch_cuda'],
+            from_plain(random_state['numpy_state']),
+            from_plain(random_state['python_state']),
+        ),
+    )

@@ -1,4 +1,5 @@
 """Which images a batch holds, in words for a message."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,5 +28,6 @@ def _tell(sample: Any) -> str:
     prompt = sample.get('prompt', None)
     text = sample.get('text', None) if prompt is None else prompt.text
     words = text if isinstance(text, str) or text is None else '. '.join(map(str, text))
-    return (f'image {sample.get("img_id", "without id")}, "{sample.get("img_path", "no path")}", '
-            + ('no prompt' if words is None else f'prompt "{shorten(words, _MOST_CHARACTERS)}"'))
+    return f'image {sample.get("img_id", "without id")}, "{sample.get("img_path", "no path")}", ' + (
+        'no prompt' if words is None else f'prompt "{shorten(words, _MOST_CHARACTERS)}"'
+    )

@@ -3,6 +3,7 @@
 A checkpoint is a zip archive with a check sum (CRC-32) per tensor. ``torch.load`` does not look at the check sums: a
 flipped bit becomes a wrong weight, silently. So they are compared here, which costs one reading of the file.
 """
+
 from __future__ import annotations
 
 import logging
@@ -22,8 +23,18 @@ from glipv2_mmdet.files import megabytes
 
 LAST_CHECKPOINT = 'last_checkpoint'
 # what reading a file of arbitrary bytes as a zip archive or as a checkpoint has been seen to raise
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, NotImplementedError, RuntimeError,
-           ValueError, KeyError, IndexError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    IndexError,
+)
 
 
 def find_damage(path: str | Path) -> str | None:
@@ -79,8 +90,10 @@ def require_whole(path: str | Path) -> None:
     """
     damage = find_damage(path)
     if damage:
-        raise CheckpointError(f'Checkpoint {path} is damaged: {damage}. Copy or download it again, or name an earlier '
-                              'one; --resume without a file takes the newest whole one of the work folder.')
+        raise CheckpointError(
+            f'Checkpoint {path} is damaged: {damage}. Copy or download it again, or name an earlier '
+            'one; --resume without a file takes the newest whole one of the work folder.'
+        )
 
 
 def newest_whole(folder: str | Path, filename_template: str, work_dir: str | Path) -> Path | None:
@@ -102,13 +115,18 @@ def newest_whole(folder: str | Path, filename_template: str, work_dir: str | Pat
         damage = find_damage(path) if path.is_file() else 'there is no such file'
         if damage is None:
             if problems:
-                print_log(f'Skipped {"; ".join(problems)}. The run goes on from {path}.', logger='current',
-                          level=logging.WARNING)
+                print_log(
+                    f'Skipped {"; ".join(problems)}. The run goes on from {path}.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
             return path
         problems.append(f'{path}: {damage}')
     if problems:
-        raise CheckpointError(f'No checkpoint in {folder} is whole. {"; ".join(problems)}. Name a checkpoint of '
-                              'another folder (--resume FILE), or remove these files to start from the beginning.')
+        raise CheckpointError(
+            f'No checkpoint in {folder} is whole. {"; ".join(problems)}. Name a checkpoint of '
+            'another folder (--resume FILE), or remove these files to start from the beginning.'
+        )
     return None
 
 
@@ -121,7 +139,7 @@ def _newest_first(folder: Path, template: str, note: Path) -> Iterator[Path]:
     before, _, after = template.partition('{}')
     numbered = {}
     for path in folder.glob(f'{before}*{after}'):
-        number = path.name[len(before):len(path.name) - len(after)]
+        number = path.name[len(before) : len(path.name) - len(after)]
         if number.isdecimal():
             numbered[int(number)] = path
     named = note.read_text(encoding='utf-8').strip() if note.is_file() else ''

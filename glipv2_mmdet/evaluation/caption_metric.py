@@ -19,8 +19,8 @@ from mmdet.registry import METRICS as REGISTRY
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..datasets.caption_files import read_caption_file
-from .caption_scores import METRICS, score_captions
+from glipv2_mmdet.datasets.caption_files import read_caption_file
+from glipv2_mmdet.evaluation.caption_scores import METRICS, score_captions
 
 
 @REGISTRY.register_module()
@@ -50,16 +50,24 @@ class CaptionMetric(BaseMetric):
 
     default_prefix = 'caption'
 
-    def __init__(self, ann_file: str, splits: Sequence[str] | None = None, metrics: Sequence[str] = METRICS,
-                 outfile: str | None = None, backend_args: dict | None = None, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        splits: Sequence[str] | None = None,
+        metrics: Sequence[str] = METRICS,
+        outfile: str | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if importlib.util.find_spec('pycocoevalcap') is None:
             raise ImportError("CaptionMetric needs pycocoevalcap. Install it: pip install 'glipv2_mmdet[caption]'.")
         unknown = [name for name in metrics if name not in METRICS]
         if unknown:
             raise ValueError(
-                f'Metric {unknown[0]!r} is unknown; expected some of {", ".join(METRICS)}. Correct "metrics".')
+                f'Metric {unknown[0]!r} is unknown; expected some of {", ".join(METRICS)}. Correct "metrics".'
+            )
         self.metrics = tuple(metrics)
         self.outfile = outfile
         self.ann_file = ann_file
@@ -89,18 +97,23 @@ class CaptionMetric(BaseMetric):
         for metric, reason in scores.skipped.items():
             logger.warning(f'{metric} was not measured: {reason}.')
         if scores.not_official is not None:
-            logger.log(logging.WARNING, f'Words were cut without the official tokeniser ({scores.not_official}): these '
-                       'figures are near the official ones, not equal. Install Java for official ones.')
+            logger.log(
+                logging.WARNING,
+                f'Words were cut without the official tokeniser ({scores.not_official}): these '
+                'figures are near the official ones, not equal. Install Java for official ones.',
+            )
         return {**scores.figures, 'official_words': float(scores.not_official is None)}
 
     def _check(self, results: list[tuple[int | str, str]]) -> None:
         counts = Counter(key for key, _ in results)
         for found, what in (
-                ([key for key, count in counts.items() if count > 1], 'have more than one caption'),
-                ([key for key in self.references if key not in counts], 'have no caption'),
-                ([key for key in counts if key not in self.references], f'are not in {self.ann_file}')):
+            ([key for key, count in counts.items() if count > 1], 'have more than one caption'),
+            ([key for key in self.references if key not in counts], 'have no caption'),
+            ([key for key in counts if key not in self.references], f'are not in {self.ann_file}'),
+        ):
             if found:
                 raise ValueError(
                     f'{len(found)} images {what}: {", ".join(map(str, found[:5]))}{", ..." if len(found) > 5 else ""}. '
                     f'Expected exactly one caption for each of the {len(self.references)} images with references. Is '
-                    'the data set that of ann_file, with the same splits?')
+                    'the data set that of ann_file, with the same splits?'
+                )

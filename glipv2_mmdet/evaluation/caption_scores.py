@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .caption_tokenize import OfficialTokenizerError, tokenize_official, tokenize_plain
+from glipv2_mmdet.evaluation.caption_tokenize import OfficialTokenizerError, tokenize_official, tokenize_plain
 
 #: metric -> (module and class in pycocoevalcap, names of its figures)
 SCORERS = {
@@ -45,8 +45,9 @@ class CaptionScores:
     not_official: str | None = None
 
 
-def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]],
-                   metrics: Sequence[str] = METRICS) -> CaptionScores:
+def score_captions(
+    candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]], metrics: Sequence[str] = METRICS
+) -> CaptionScores:
     """Tokenises and scores; ``exact_match``, the share of candidates equal to a reference, is always there.
 
     Args:
@@ -60,7 +61,8 @@ def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hasha
     if not candidates or set(candidates) != set(references):
         raise ValueError(
             f'{len(candidates)} captions for {len(references)} images with references; expected one for each of the '
-            'same images, and at least one. CaptionMetric checks it by image.')
+            'same images, and at least one. CaptionMetric checks it by image.'
+        )
     order = sorted(candidates, key=str)
     texts = {key: [candidates[key]] for key in order}
     expected = {key: list(references[key]) for key in order}
@@ -74,8 +76,9 @@ def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hasha
     return CaptionScores(scores.figures, scores.skipped, not_official)
 
 
-def score_tokenized(candidates: Mapping[Hashable, list[str]], references: Mapping[Hashable, list[str]],
-                    metrics: Sequence[str] = METRICS) -> CaptionScores:
+def score_tokenized(
+    candidates: Mapping[Hashable, list[str]], references: Mapping[Hashable, list[str]], metrics: Sequence[str] = METRICS
+) -> CaptionScores:
     """The same for texts that are tokenised already: words joined by single blanks, one candidate in each list."""
     figures, skipped = {}, {}
     for metric in metrics:
@@ -91,8 +94,9 @@ class _Skipped(RuntimeError):
     pass
 
 
-def _run(metric: str, candidates: Mapping[Hashable, list[str]], references: Mapping[Hashable, list[str]]
-         ) -> dict[str, float]:
+def _run(
+    metric: str, candidates: Mapping[Hashable, list[str]], references: Mapping[Hashable, list[str]]
+) -> dict[str, float]:
     module, name, figure_names = SCORERS[metric]
     if metric in _JAVA and shutil.which('java') is None:
         raise _Skipped('no Java is installed')
@@ -123,4 +127,5 @@ def _require_spice_models(folder: Path) -> None:
     if missing:
         raise _Skipped(
             f'"{missing[0]}" is not in {folder}, and nothing is downloaded during an evaluation; '
-            'pycocoevalcap.spice.get_stanford_models.get_stanford_models() fetches it where there is a network')
+            'pycocoevalcap.spice.get_stanford_models.get_stanford_models() fetches it where there is a network'
+        )

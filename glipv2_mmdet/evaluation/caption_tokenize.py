@@ -45,6 +45,7 @@ def tokenize_official(captions: Captions) -> dict[Hashable, list[str]]:
     if shutil.which('java') is None:
         raise OfficialTokenizerError('no Java is installed')
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
     # a line break inside a text would shift all texts after it
     entries = {key: [dict(caption=' '.join(text.split())) for text in texts] for key, texts in captions.items()}
     try:

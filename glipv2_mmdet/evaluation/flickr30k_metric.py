@@ -18,8 +18,8 @@ from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
-from ..datasets.odvg import GroundedODVGDataset
-from .phrasecut_metric import as_array
+from glipv2_mmdet.datasets.odvg import GroundedODVGDataset
+from glipv2_mmdet.evaluation.phrasecut_metric import as_array
 
 PROTOCOLS = ('any', 'merged')
 
@@ -47,8 +47,14 @@ class Flickr30kRecall(BaseMetric):
 
     default_prefix = 'flickr30k'
 
-    def __init__(self, topk: Sequence[int] = (1, 5, 10), iou_thr: float = 0.5, protocols: Sequence[str] = PROTOCOLS,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5, 10),
+        iou_thr: float = 0.5,
+        protocols: Sequence[str] = PROTOCOLS,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         unknown = [name for name in protocols if name not in PROTOCOLS]
         if unknown:
@@ -66,7 +72,8 @@ class Flickr30kRecall(BaseMetric):
             if 'instances' not in sample or 'tokens_positive' not in sample:
                 raise ValueError(
                     f'Sample {sample.get("img_id")} has no "instances" or no "tokens_positive"; expected both, in '
-                    'pixels of the photo. List them in the meta_keys of PackDetInputs.')
+                    'pixels of the photo. List them in the meta_keys of PackDetInputs.'
+                )
             found = boxes_by_label(sample['pred_instances'])
             truth = defaultdict(list)
             for instance in sample['instances']:
@@ -77,7 +84,8 @@ class Flickr30kRecall(BaseMetric):
                 if truth[label]:
                     ranks = {
                         protocol: first_hit(found.get(label), truth[label], protocol == 'merged', self.iou_thr)
-                        for protocol in self.protocols}
+                        for protocol in self.protocols
+                    }
                     phrases.append((tuple(types[label]) if types else (), ranks))
             self.results.append(phrases)
 
@@ -93,7 +101,8 @@ class Flickr30kRecall(BaseMetric):
             for kind in sorted({kind for types, _ in results for kind in types}):
                 own = np.array([kind in types for types, _ in results])
                 figures |= {
-                    f'{protocol}/{name}/{kind}': value for name, value in recalls(ranks[own], self.topk).items()}
+                    f'{protocol}/{name}/{kind}': value for name, value in recalls(ranks[own], self.topk).items()
+                }
         return figures
 
 
@@ -117,15 +126,23 @@ class GeneratedPhraseRecall(BaseMetric):
 
     default_prefix = 'generated'
 
-    def __init__(self, ann_file: str, topk: Sequence[int] = (1, 5, 10), iou_thr: float = 0.5,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        topk: Sequence[int] = (1, 5, 10),
+        iou_thr: float = 0.5,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.topk = tuple(topk)
         self.iou_thr = iou_thr
         self.truth: dict[int | str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
         for sample in GroundedODVGDataset(ann_file=ann_file, test_mode=True, serialize_data=False, pipeline=[]):
-            names = [_plain(' '.join(sample['text'][start:end] for start, end in spans[:1]))
-                     for spans in sample['tokens_positive']]
+            names = [
+                _plain(' '.join(sample['text'][start:end] for start, end in spans[:1]))
+                for spans in sample['tokens_positive']
+            ]
             for instance in sample['instances']:
                 self.truth[sample['img_id']][names[instance['bbox_label']]].append(instance['bbox'])
 
@@ -135,9 +152,12 @@ class GeneratedPhraseRecall(BaseMetric):
             found = boxes_by_label(sample['pred_instances'])
             known: Mapping[str, list] = self.truth.get(sample['img_id'], {})
             annotated = [known.get(_plain(phrase.name)) for phrase in sample['pred_caption'].phrases]
-            self.results.append([
-                None if boxes is None else first_hit(found.get(label), boxes, False, self.iou_thr)
-                for label, boxes in enumerate(annotated)])
+            self.results.append(
+                [
+                    None if boxes is None else first_hit(found.get(label), boxes, False, self.iou_thr)
+                    for label, boxes in enumerate(annotated)
+                ]
+            )
 
     def compute_metrics(self, results: list[list[float | None]]) -> dict[str, float]:
         """``matched``, ``num_phrases`` and, with any match, the recalls."""

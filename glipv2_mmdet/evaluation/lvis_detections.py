@@ -3,6 +3,7 @@
 For the limit per class *every* detection counts. Figures are computed from those alone whose image was annotated for
 the class, one in a hundred on LVIS: of the others only the score is kept.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Detection:
         mask: COCO run lengths, or None.
         in_image_limit: whether it is among the best of its image, all classes together.
     """
+
     image_id: int
     category_id: int
     score: float
@@ -51,13 +53,15 @@ class ClassDetections:
     Args:
         limit: how many count over the whole data set.
     """
+
     limit: int
     _rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=_ROW))
     _new: list[np.ndarray] = field(default_factory=list)
     _detections: dict[tuple[int, int], Detection] = field(default_factory=dict)
 
-    def add(self, image_id: int, places: np.ndarray, scores: np.ndarray,
-            detections: Sequence[Detection] | None) -> None:
+    def add(
+        self, image_id: int, places: np.ndarray, scores: np.ndarray, detections: Sequence[Detection] | None
+    ) -> None:
         """Adds the detections of an image.
 
         Args:
@@ -94,11 +98,12 @@ class ClassDetections:
     def _prune(self) -> None:
         rows = np.concatenate([self._rows, *self._new])
         rows = rows[np.unique(rows[['image', 'index']], return_index=True)[1]]
-        self._rows = rows[np.lexsort((rows['index'], rows['image'], -rows['score']))][:self.limit]
+        self._rows = rows[np.lexsort((rows['index'], rows['image'], -rows['score']))][: self.limit]
         self._new = []
         kept = set(zip(self._rows['image'].tolist(), self._rows['index'].tolist(), strict=True))
         self._detections = {
-            key: detection for key, detection in self._detections.items() if key in kept or detection.in_image_limit}
+            key: detection for key, detection in self._detections.items() if key in kept or detection.in_image_limit
+        }
 
 
 def join(parts: Sequence[dict[int, ClassDetections]], limit: int) -> dict[int, ClassDetections]:

@@ -9,6 +9,7 @@ of a *class* over the whole data set, so that classes do not compete for places.
 Matching, averaging and the federated rules (an image only counts for classes that it was annotated for) are those of
 the ``lvis`` package, with which the figures agree to the last digit.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -38,8 +39,9 @@ provide_numpy_float()
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 #: The package keeps an entry for every (image, class) pair; with 1,203 classes at once, gigabytes of them.
 _CLASSES_AT_ONCE = 100
-_FIELDS = ('Expected the json of LVIS v1: images with neg_category_ids, annotations and categories. Download the file '
-           'again.')
+_FIELDS = (
+    'Expected the json of LVIS v1: images with neg_category_ids, annotations and categories. Download the file again.'
+)
 
 
 @METRICS.register_module()
@@ -68,9 +70,16 @@ class GroundedLVISMetric(BaseMetric):
 
     default_prefix = 'lvis'
 
-    def __init__(self, ann_file: str, metric: str | Sequence[str] = 'bbox', max_per_image: int = 300,
-                 max_per_class: int = 10_000, collect_device: str = 'cpu', prefix: str | None = None,
-                 backend_args: dict | None = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        metric: str | Sequence[str] = 'bbox',
+        max_per_image: int = 300,
+        max_per_class: int = 10_000,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        backend_args: dict | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if LVIS is None:
             raise ImportError("LVIS is evaluated by the 'lvis' package, which is not installed: pip install lvis")
@@ -81,7 +90,8 @@ class GroundedLVISMetric(BaseMetric):
             self.ground_truth = LVIS(path)
             self._annotated = {
                 image: {*row['neg_category_ids'], *(box['category_id'] for box in self.ground_truth.img_ann_map[image])}
-                for image, row in self.ground_truth.imgs.items()}
+                for image, row in self.ground_truth.imgs.items()
+            }
             self.category_ids = self.ground_truth.get_cat_ids()
         self.ann_file = ann_file
         self.max_per_image, self.max_per_class = max_per_image, max_per_class
@@ -121,7 +131,8 @@ class GroundedLVISMetric(BaseMetric):
             for name, rows, limit in ((f'{kind}', standard, self.max_per_image), (f'{kind}_fixed', fixed, -1)):
                 found = self._evaluate(rows, kind, limit)
                 MMLogger.get_current_instance().info(
-                    f'LVIS {name}: ' + ', '.join(f'{key} {value:.3f}' for key, value in found.items()))
+                    f'LVIS {name}: ' + ', '.join(f'{key} {value:.3f}' for key, value in found.items())
+                )
                 figures |= {f'{name}_{key}': value for key, value in found.items()}
         return figures
 
@@ -131,14 +142,18 @@ class GroundedLVISMetric(BaseMetric):
         if image_id not in self._annotated:
             raise ValueError(f'Image {image_id} is not in {self.ann_file}. Use the same file for data set and metric.')
         if 'segm' in self.kinds and 'masks' not in found:
-            raise ValueError(f"Predictions of image {image_id} have no masks, which metric 'segm' needs. Evaluate a "
-                             "model with a mask_head, or ask for metric='bbox'.")
+            raise ValueError(
+                f"Predictions of image {image_id} have no masks, which metric 'segm' needs. Evaluate a "
+                "model with a mask_head, or ask for metric='bbox'."
+            )
         if len(labels) > 0 and labels.max() >= len(self.category_ids):
-            raise ValueError(f'Image {image_id} has label {labels.max()}, {self.ann_file} has '
-                             f'{len(self.category_ids)} categories. Use the same file for data set and metric.')
+            raise ValueError(
+                f'Image {image_id} has label {labels.max()}, {self.ann_file} has '
+                f'{len(self.category_ids)} categories. Use the same file for data set and metric.'
+            )
         order = np.argsort(-scores, kind='stable')
         in_image_limit = np.zeros(len(scores), dtype=bool)
-        in_image_limit[order[:self.max_per_image]] = True
+        in_image_limit[order[: self.max_per_image]] = True
         for label in np.unique(labels).tolist():
             category = self.category_ids[label]
             rows = np.flatnonzero(labels == label)
@@ -146,9 +161,16 @@ class GroundedLVISMetric(BaseMetric):
             detections = None
             if category in self._annotated[image_id]:
                 detections = [
-                    Detection(image_id, category, scores[row], _xywh(boxes[row]), self._mask(found, row),
-                              bool(in_image_limit[row]))
-                    for row in rows.tolist()]
+                    Detection(
+                        image_id,
+                        category,
+                        scores[row],
+                        _xywh(boxes[row]),
+                        self._mask(found, row),
+                        bool(in_image_limit[row]),
+                    )
+                    for row in rows.tolist()
+                ]
             kept.add(image_id, rows, scores[rows], detections)
 
     def _mask(self, found: dict[str, Any], row: int) -> dict | None:
@@ -167,7 +189,7 @@ class GroundedLVISMetric(BaseMetric):
         precisions, recalls = [], []
         for start in range(0, len(categories), _CLASSES_AT_ONCE):
             part = LVISEval(self.ground_truth, results, kind)
-            part.params.cat_ids = categories[start:start + _CLASSES_AT_ONCE]
+            part.params.cat_ids = categories[start : start + _CLASSES_AT_ONCE]
             part.evaluate()
             part.accumulate()
             precisions.append(part.eval['precision'])

@@ -1,4 +1,5 @@
 """The table of an ODinW run: AP per data set and their mean, as Markdown, CSV and json."""
+
 from __future__ import annotations
 
 import csv
@@ -24,6 +25,7 @@ class ODinWResult:
         ap50: the same at IoU 0.5.
         ap75: the same at IoU 0.75.
     """
+
     name: str
     split: str
     images: int
@@ -41,6 +43,7 @@ class ODinWReport:
         wanted: names of all data sets of the benchmark, in order.
         results: of those that were evaluated.
     """
+
     run: Mapping[str, Any]
     wanted: Sequence[str]
     results: Sequence[ODinWResult]
@@ -63,14 +66,19 @@ class ODinWReport:
             return f'None of the {total} data sets of ODinW-{total} was evaluated.'
         if not self.missing:
             return f'ODinW-{total}: mean box AP {100 * mean:.1f}'
-        return (f'Mean box AP {100 * mean:.1f} over {len(self.results)} of {total} data sets: not the ODinW-{total} '
-                f'figure. Not evaluated: {", ".join(self.missing)}.')
+        return (
+            f'Mean box AP {100 * mean:.1f} over {len(self.results)} of {total} data sets: not the ODinW-{total} '
+            f'figure. Not evaluated: {", ".join(self.missing)}.'
+        )
 
     def markdown(self) -> str:
         """Table of percentages with the headline below it."""
         lines = ['| data set | split | images | AP | AP50 | AP75 |', '| --- | --- | --- | --- | --- | --- |']
-        lines += [f'| {row.name} | {row.split} | {row.images} | {100 * row.ap:.1f} | {100 * row.ap50:.1f} | '
-                  f'{100 * row.ap75:.1f} |' for row in self.results]
+        lines += [
+            f'| {row.name} | {row.split} | {row.images} | {100 * row.ap:.1f} | {100 * row.ap50:.1f} | '
+            f'{100 * row.ap75:.1f} |'
+            for row in self.results
+        ]
         if self.results:
             means = ' | '.join(f'{100 * self.mean(name):.1f}' for name in ('ap', 'ap50', 'ap75'))
             lines.append(f'| mean of {len(self.results)} | | | {means} |')
@@ -87,10 +95,17 @@ class ODinWReport:
     def save(self, folder: Path) -> None:
         """Writes ``results.json`` (read again by :func:`read_results`), ``results.csv`` and ``results.md``."""
         content = dict(
-            run=dict(self.run), mean_ap=self.mean(), is_complete=not self.missing, missing=self.missing,
-            results=[asdict(row) for row in self.results])
-        for name, text in (('results.json', json.dumps(content, indent=1) + '\n'), ('results.csv', self.csv()),
-                           ('results.md', self.markdown())):
+            run=dict(self.run),
+            mean_ap=self.mean(),
+            is_complete=not self.missing,
+            missing=self.missing,
+            results=[asdict(row) for row in self.results],
+        )
+        for name, text in (
+            ('results.json', json.dumps(content, indent=1) + '\n'),
+            ('results.csv', self.csv()),
+            ('results.md', self.markdown()),
+        ):
             with atomic_write(folder / name) as file:
                 file.write(text.encode())
 
@@ -114,5 +129,6 @@ def read_results(folder: Path, run: Mapping[str, Any]) -> list[ODinWResult]:
         key = different[0]
         raise ValueError(
             f'{file} holds results of another run: its {key} is {content["run"].get(key)!r}, now it is {run[key]!r}. '
-            'Choose another --out, or remove that folder.')
+            'Choose another --out, or remove that folder.'
+        )
     return [ODinWResult(**row) for row in content['results']]

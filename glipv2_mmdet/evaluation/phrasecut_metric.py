@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from ..datasets.mask_codes import check_polygon, run_length_code
+from glipv2_mmdet.datasets.mask_codes import check_polygon, run_length_code
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -42,8 +42,13 @@ class PhraseCutMetric(BaseMetric):
 
     default_prefix = 'phrasecut'
 
-    def __init__(self, score_thr: float = 0.3, top1_fallback: bool = False, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        score_thr: float = 0.3,
+        top1_fallback: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.score_thr = score_thr
         self.top1_fallback = top1_fallback
@@ -52,8 +57,9 @@ class PhraseCutMetric(BaseMetric):
         """Keeps (intersection, union, number of objects) of every phrase."""
         for sample in data_samples:
             expected, predicted = self.masks(sample)
-            self.results.append((
-                int((expected & predicted).sum()), int((expected | predicted).sum()), len(sample['instances'])))
+            self.results.append(
+                (int((expected & predicted).sum()), int((expected | predicted).sum()), len(sample['instances']))
+            )
 
     def compute_metrics(self, results: list[tuple[int, int, int]]) -> dict[str, float]:
         """All figures, as fractions."""
@@ -75,7 +81,8 @@ class PhraseCutMetric(BaseMetric):
         if 'masks' not in found:
             raise ValueError(
                 f'Predictions of task {sample["task_id"]} have no masks; PhraseCutMetric needs them. Evaluate a model '
-                'with a mask_head.')
+                'with a mask_head.'
+            )
         scores = as_array(found['scores'])
         chosen = np.flatnonzero(scores > self.score_thr)
         if len(chosen) == 0 and len(scores) > 0 and self.top1_fallback:

@@ -18,7 +18,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_local_path
 
-from .phrasecut_metric import as_array, decode_mask
+from glipv2_mmdet.evaluation.phrasecut_metric import as_array, decode_mask
 
 
 @METRICS.register_module()
@@ -39,8 +39,15 @@ class GroundedRefExpMetric(BaseMetric):
 
     default_prefix = 'refexp'
 
-    def __init__(self, ann_file: str, topk: Sequence[int] = (1, 5, 10), iou_thr: float = 0.5,
-                 backend_args: dict | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        topk: Sequence[int] = (1, 5, 10),
+        iou_thr: float = 0.5,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ann_file = ann_file
         self.topk = tuple(topk)
@@ -84,7 +91,8 @@ class GroundedRefExpMetric(BaseMetric):
         if len(annotations) != 1:
             raise ValueError(
                 f'{self.ann_file}: image record {image_id} has {len(annotations)} annotations; expected exactly one, '
-                'the object that its expression means. Phrases for several objects are measured by PhraseCutMetric.')
+                'the object that its expression means. Phrases for several objects are measured by PhraseCutMetric.'
+            )
         return self.coco.loadImgs(image_id)[0], annotations[0]
 
     def _first_right(self, boxes: np.ndarray, target: Sequence[float]) -> float:

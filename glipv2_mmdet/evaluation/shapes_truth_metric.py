@@ -17,9 +17,9 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_text
 
-from ..datasets.shapes import CATEGORIES
-from ..datasets.shapes_scene import COLOURS, RADII, SEEN, SHAPES, TEXTURES, SceneObject
-from ..datasets.shapes_text import NUMBERS, Description
+from glipv2_mmdet.datasets.shapes import CATEGORIES
+from glipv2_mmdet.datasets.shapes_scene import COLOURS, RADII, SEEN, SHAPES, TEXTURES, SceneObject
+from glipv2_mmdet.datasets.shapes_text import NUMBERS, Description
 
 _OPENING = re.compile(r'^(?:there is|we see|a picture of) ')
 _REMARK = re.compile(r'\. the (?P<words>[^.]+) is (?P<size>small|large)$')
@@ -27,7 +27,8 @@ _SEPARATOR = re.compile(r'(, | and | above | below )')
 _PHRASE = re.compile(
     rf'(?:(?P<number>a|{"|".join(NUMBERS[2:])}) )?(?:(?P<size>{"|".join(RADII)}) )?'
     rf'(?:(?P<texture>{"|".join(TEXTURES)}) )?(?:(?P<colour>{"|".join(COLOURS)}) )?'
-    rf'(?P<shape>{"|".join(SHAPES)}|thing)(?P<plural>s|es)?')
+    rf'(?P<shape>{"|".join(SHAPES)}|thing)(?P<plural>s|es)?'
+)
 
 
 @METRICS.register_module()
@@ -72,14 +73,22 @@ def read_objects(ann_file: str) -> dict[int, tuple[SceneObject, ...]]:
     if any(category['id'] > len(SEEN) for category in content['categories']):
         raise ValueError(
             f'{ann_file}: held-out categories; expected train.json or val.json. Zero-shot scenes hold objects that are '
-            'not annotated, so what is true of them is not known.')
+            'not annotated, so what is true of them is not known.'
+        )
     found: dict[int, list[SceneObject]] = defaultdict(list)
     for entry in content['annotations']:
         colour, shape = CATEGORIES[entry['category_id'] - 1].split()
         x, y, width, height = entry['bbox']
-        found[entry['image_id']].append(SceneObject(
-            colour, shape, **entry['attributes'], mask=np.zeros((0, 0), dtype=bool),
-            box=(x, y, x + width, y + height), visible=1.0))
+        found[entry['image_id']].append(
+            SceneObject(
+                colour,
+                shape,
+                **entry['attributes'],
+                mask=np.zeros((0, 0), dtype=bool),
+                box=(x, y, x + width, y + height),
+                visible=1.0,
+            )
+        )
     return {image['id']: tuple(found[image['id']]) for image in content['images']}
 
 
@@ -88,7 +97,7 @@ def is_true(caption: str, objects: tuple[SceneObject, ...]) -> bool | None:
     body = _OPENING.sub('', ' '.join(caption.split()).removesuffix('.'))
     remark = _REMARK.search(body)
     if remark is not None:
-        body = body[:remark.start()]
+        body = body[: remark.start()]
     parts = _SEPARATOR.split(body)
     phrases = [_read(text) for text in parts[::2]]
     links = [link.strip() for link in parts[1::2]]

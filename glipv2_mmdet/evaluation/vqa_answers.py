@@ -3,6 +3,7 @@
 Pure functions on strings: the metric, the targets of training and the answer vocabulary are made with them.
 Source: the public VQA evaluation (Antol et al., 2015; Goyal et al., 2017); its rules, not its code.
 """
+
 from __future__ import annotations
 
 import re
@@ -16,8 +17,9 @@ _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _NUMBER_WITH_COMMA = re.compile(r'\d,\d')
 _PERIOD = re.compile(r'\.(?!\d)')
 _ARTICLES = frozenset(('a', 'an', 'the'))
-_NUMBERS = {word: str(number) for number, word in enumerate(
-    'zero one two three four five six seven eight nine ten'.split())} | {'none': '0'}
+_NUMBERS = {
+    word: str(number) for number, word in enumerate('zero one two three four five six seven eight nine ten'.split())
+} | {'none': '0'}
 
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's isn't
@@ -28,9 +30,26 @@ _CONTRACTIONS = """
 """.split()
 _DOUBLE_CONTRACTIONS = [
     *(f"{word}n't've" for word in ('could', 'had', 'might', 'should', 'would')),
-    *(f"{word}'d've" for word in ('he', 'it', 'she', 'somebody', 'someone', 'something', 'there', 'they', 'we', 'who',
-                                  'you', "y'all")),
-    "y'all'll", "'ow's'at"]
+    *(
+        f"{word}'d've"
+        for word in (
+            'he',
+            'it',
+            'she',
+            'somebody',
+            'someone',
+            'something',
+            'there',
+            'they',
+            'we',
+            'who',
+            'you',
+            "y'all",
+        )
+    ),
+    "y'all'll",
+    "'ow's'at",
+]
 
 
 def _restorations() -> dict[str, str]:
@@ -39,7 +58,7 @@ def _restorations() -> dict[str, str]:
     for word in _DOUBLE_CONTRACTIONS:
         for place, letter in enumerate(word):
             if letter == "'":
-                table[word[:place] + word[place + 1:]] = word
+                table[word[:place] + word[place + 1 :]] = word
     # a slip of the official table, which scores have depended on ever since
     table["somebody'd"] = 'somebodyd'
     return table
@@ -81,8 +100,10 @@ def vqa_accuracy(answer: str, annotators: Sequence[str]) -> float:
         ValueError: no annotators.
     """
     if not annotators:
-        raise ValueError('A question without annotated answers has no accuracy. Leave it out, or write results only '
-                         '(format_only=True).')
+        raise ValueError(
+            'A question without annotated answers has no accuracy. Leave it out, or write results only '
+            '(format_only=True).'
+        )
     answer = normalise_answer(answer)
     if len(set(annotators)) > 1:
         annotators = [normalise_punctuation(text) for text in annotators]

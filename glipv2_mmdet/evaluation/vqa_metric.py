@@ -5,6 +5,7 @@
 List ``'question_id'``, ``'gt_answers'``, ``'question_type'`` and ``'answer_type'`` in the ``meta_keys`` of
 ``PackDetInputs``. Source: VQA v2 (Goyal et al., 2017) and its public evaluation.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,7 +19,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_text
 from mmengine.logging import MMLogger
 
-from .vqa_answers import majority_answers, vqa_accuracy
+from glipv2_mmdet.evaluation.vqa_answers import majority_answers, vqa_accuracy
 
 #: Figures of the baseline are named after those of the model.
 BASELINE = 'baseline_'
@@ -46,15 +47,24 @@ class VQAMetric(BaseMetric):
 
     default_prefix = 'vqa'
 
-    def __init__(self, outfile_prefix: str | None = None, format_only: bool = False,
-                 baseline_ann_file: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        outfile_prefix: str | None = None,
+        format_only: bool = False,
+        baseline_ann_file: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if format_only and outfile_prefix is None:
-            raise ValueError('format_only=True came without outfile_prefix, so nothing would be written. Set '
-                             "outfile_prefix='vqa_OpenEnded_mscoco_test2015_<model>'.")
+            raise ValueError(
+                'format_only=True came without outfile_prefix, so nothing would be written. Set '
+                "outfile_prefix='vqa_OpenEnded_mscoco_test2015_<model>'."
+            )
         if format_only and baseline_ann_file is not None:
-            raise ValueError('format_only=True computes no accuracy, and baseline_ann_file is for comparing it. Drop '
-                             'one of them.')
+            raise ValueError(
+                'format_only=True computes no accuracy, and baseline_ann_file is for comparing it. Drop one of them.'
+            )
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
         self.baseline_ann_file = baseline_ann_file
@@ -63,12 +73,19 @@ class VQAMetric(BaseMetric):
         """Keeps each question's best answer and what people said."""
         for sample in data_samples:
             if 'pred_answers' not in sample:
-                raise ValueError(f'Sample of question {sample.get("question_id")} has no pred_answers. Evaluate a '
-                                 'model with a vqa_head.')
-            self.results.append(dict(
-                question_id=sample['question_id'], answer=sample['pred_answers'].best,
-                gt_answers=sample.get('gt_answers'), question_type=sample.get('question_type'),
-                answer_type=sample.get('answer_type')))
+                raise ValueError(
+                    f'Sample of question {sample.get("question_id")} has no pred_answers. Evaluate a '
+                    'model with a vqa_head.'
+                )
+            self.results.append(
+                dict(
+                    question_id=sample['question_id'],
+                    answer=sample['pred_answers'].best,
+                    gt_answers=sample.get('gt_answers'),
+                    question_type=sample.get('question_type'),
+                    answer_type=sample.get('answer_type'),
+                )
+            )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """All figures; none with ``format_only``.
@@ -82,9 +99,11 @@ class VQAMetric(BaseMetric):
             return {}
         unknown = [result['question_id'] for result in results if not result['gt_answers']]
         if unknown:
-            raise ValueError(f'{len(unknown)} of {len(results)} questions have no annotated answers, for example '
-                             f'question {unknown[0]}. List "gt_answers" in the meta_keys of PackDetInputs, or set '
-                             'format_only=True for a split without annotations.')
+            raise ValueError(
+                f'{len(unknown)} of {len(results)} questions have no annotated answers, for example '
+                f'question {unknown[0]}. List "gt_answers" in the meta_keys of PackDetInputs, or set '
+                'format_only=True for a split without annotations.'
+            )
         figures = _accuracies(results, [result['answer'] for result in results])
         baseline = {}
         if self.baseline_ann_file is not None:
@@ -97,8 +116,10 @@ class VQAMetric(BaseMetric):
         path = Path(f'{self.outfile_prefix}_results.json')
         answers = {result['question_id']: result['answer'] for result in results}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([dict(question_id=question, answer=answers[question])
-                                    for question in sorted(answers)]), encoding='utf-8')
+        path.write_text(
+            json.dumps([dict(question_id=question, answer=answers[question]) for question in sorted(answers)]),
+            encoding='utf-8',
+        )
         MMLogger.get_current_instance().info(f'{path}: answers to {len(answers)} questions')
 
 
@@ -114,8 +135,10 @@ def _accuracies(results: Sequence[dict], answers: Sequence[str]) -> dict[str, fl
 
 def _groups(result: Mapping) -> list[str]:
     """Names of the figures a question counts for."""
-    return ['accuracy', *(f'{kind}/{result[kind]}' for kind in ('answer_type', 'question_type')
-                          if result[kind] is not None)]
+    return [
+        'accuracy',
+        *(f'{kind}/{result[kind]}' for kind in ('answer_type', 'question_type') if result[kind] is not None),
+    ]
 
 
 def _training_majority(path: str) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ Same weights, same function: what changes is arithmetic that reads sizes as Pyth
 rounds its maps up to whole windows by remainders, which a tracer cannot prove to fit; and the bi-directional attention
 picks by size how many heads go through at once, which is a matter of memory only.
 """
+
 from __future__ import annotations
 
 import copy
@@ -29,8 +30,11 @@ def exportable(detector: GLIPv2) -> GLIPv2:
         ExportError: the detector has a part that no exported form exists for.
     """
     _check_parts(detector)
-    memo = {id(tensor): tensor for tensor in (*detector.parameters(), *detector.buffers())
-            if tensor.device.type == 'cpu' and tensor.dtype in (torch.float32, torch.int64, torch.bool)}
+    memo = {
+        id(tensor): tensor
+        for tensor in (*detector.parameters(), *detector.buffers())
+        if tensor.device.type == 'cpu' and tensor.dtype in (torch.float32, torch.int64, torch.bool)
+    }
     twin = copy.deepcopy(detector, memo).cpu().float().eval()
     for module in twin.modules():
         if isinstance(module, PadFirstSwinBlock):
@@ -91,9 +95,11 @@ def _check_parts(detector: nn.Module) -> None:
     if not isinstance(detector.backbone, TimmSwin):
         raise ExportError(
             f'The backbone is {type(detector.backbone).__name__}. Only TimmSwin has a form for every image size; '
-            'export a model with that backbone.')
+            'export a model with that backbone.'
+        )
     for name, what in (('caption_head', 'writes captions word by word'), ('vqa_head', 'answers questions')):
         if getattr(detector, name) is not None:
             raise ExportError(
                 f'The model has a {name}, which {what}; only boxes and masks are exported. Build it with '
-                f'model.{name}=None.')
+                f'model.{name}=None.'
+            )

@@ -5,6 +5,7 @@ gone, only the text path of fusion, which depends on the image, stays. ``MaskGra
 boxes that are left. Top candidates and suppression stay outside: they are a few lines in every language, and their
 sizes depend on the data.
 """
+
 from __future__ import annotations
 
 import copy
@@ -121,7 +122,7 @@ class MaskGraph(nn.Module):
         """(R, C, S, S): every box is read from every level, then its own is taken; boxes are few."""
         extractor = self.head.roi_extractor
         rois = torch.cat((torch.zeros_like(boxes[:, :1]), boxes), dim=1)
-        levels = levels[:extractor.num_inputs]
+        levels = levels[: extractor.num_inputs]
         owners = extractor.map_roi_levels(rois, len(levels))[:, None, None, None]
         pooled = 0
         for number, (level, layer) in enumerate(zip(levels, extractor.roi_layers, strict=True)):
@@ -136,8 +137,9 @@ def phrase_shares(detector: GLIPv2, prompt: Prompt, num_tokens: int) -> Tensor:
     return phrase_map / phrase_map.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def _grounded(detector: GLIPv2, image: Tensor, text: TextFeatures,
-              phrase_map: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def _grounded(
+    detector: GLIPv2, image: Tensor, text: TextFeatures, phrase_map: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """What decoding needs of an image and its text, and what masks need; nothing without a mask head."""
     fused = detector.fusion(detector.extract_feat(image), text)
     outputs = detector.bbox_head(fused)
@@ -162,7 +164,8 @@ def _encode_fixed(detector: GLIPv2, names: Sequence[str] | None) -> tuple[Prompt
     if len(chunks) != 1:
         raise ExportError(
             f'{len(prompt.phrases)} class names need {len(chunks)} prompts of this text encoder. A fixed model has '
-            'one: export one model per part of the list, or raise test_cfg.chunked_size if that made the parts.')
+            'one: export one model per part of the list, or raise test_cfg.chunked_size if that made the parts.'
+        )
     text = encode_prompts(detector.language_model, [prompt], [tuning])
     return prompt, text, phrase_shares(detector, prompt, text.mask.shape[1])
 

@@ -1,4 +1,5 @@
 """What a model is run with outside the graph, collected for the runner from its parts and its test pipeline."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,10 @@ def read_settings(pipeline: Sequence[Mapping[str, Any]], detector: GLIPv2, phras
     test_cfg = detector.test_cfg
     nms = test_cfg.get('nms', {})
     if nms.get('type', 'nms') != 'nms' or nms.get('class_agnostic', False):
-        raise ExportError(f'test_cfg.nms is {dict(nms)}. The runner has plain suppression per phrase: set '
-                          "type='nms' without class_agnostic.")
+        raise ExportError(
+            f'test_cfg.nms is {dict(nms)}. The runner has plain suppression per phrase: set '
+            "type='nms' without class_agnostic."
+        )
     resize, backend, rounds = _resize(pipeline)
     preprocessor = detector.data_preprocessor
     # mmdet reads files in BGR order; the preprocessor turns that round or not
@@ -52,7 +55,8 @@ def read_settings(pipeline: Sequence[Mapping[str, Any]], detector: GLIPv2, phras
         min_box_size=float(test_cfg.get('min_bbox_size', -1)),
         iou_threshold=float(nms.get('iou_threshold', 1.0)),
         max_per_image=_max_per_image(test_cfg),
-        mask_threshold=float(test_cfg.get('mask_thr_binary', 0.5)))
+        mask_threshold=float(test_cfg.get('mask_thr_binary', 0.5)),
+    )
 
 
 def _max_per_image(test_cfg: ConfigDict) -> int:
@@ -69,7 +73,9 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | No
         scale, backend = transform.get('scale'), transform.get('backend', 'cv2')
         bilinear = transform.get('interpolation', 'bilinear') == 'bilinear'
         if not (transform.get('keep_ratio', False) and bilinear and isinstance(scale, (tuple, list))):
-            raise ExportError(f'The test pipeline scales images by {dict(transform)}. The runner scales with '
-                              'keep_ratio=True, a scale of two sides and bilinear interpolation: change the config.')
+            raise ExportError(
+                f'The test pipeline scales images by {dict(transform)}. The runner scales with '
+                'keep_ratio=True, a scale of two sides and bilinear interpolation: change the config.'
+            )
         return (max(scale), min(scale)), backend, transform['type'] == 'Resize'
     return None, 'cv2', True

@@ -1,4 +1,5 @@
 """A detector as a program of ``torch.export``, for one image size and any text length."""
+
 from __future__ import annotations
 
 import json
@@ -23,8 +24,14 @@ SETTINGS_FILE = f'{SETTINGS_KEY}.json'
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
-def export_program(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], path: str | Path, image_size: Sequence[int],
-                   names: Sequence[str] | None = None, fixed: bool = False) -> Path:
+def export_program(
+    detector: GLIPv2,
+    pipeline: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    image_size: Sequence[int],
+    names: Sequence[str] | None = None,
+    fixed: bool = False,
+) -> Path:
     """Write a ``.pt2`` file that ``torch.export.load`` reads, without this package.
 
     Args:
@@ -42,10 +49,12 @@ def export_program(detector: GLIPv2, pipeline: Sequence[Mapping[str, Any]], path
     graph = FixedPromptGraph(twin, names) if fixed else ImageTextGraph(twin)
     settings = read_settings(pipeline, detector, graph.phrases if fixed else ())
     if len(image_size) != 2 or any(side <= 0 or side % settings.pad_divisor for side in image_size):
-        raise ExportError(f'image_size is {tuple(image_size)}. Expected height and width of the network input, both '
-                          f'multiples of {settings.pad_divisor}.')
+        raise ExportError(
+            f'image_size is {tuple(image_size)}. Expected height and width of the network input, both '
+            f'multiples of {settings.pad_divisor}.'
+        )
     settings = replace(settings, image_size=tuple(image_size))
-    shapes = ({}, ) if fixed else _text_shapes(settings.max_tokens)
+    shapes = ({},) if fixed else _text_shapes(settings.max_tokens)
     with torch.no_grad():
         program = torch.export.export(graph, example_inputs(graph, image_size), dynamic_shapes=shapes, strict=False)
     path = Path(path)

@@ -1,4 +1,5 @@
 """Encoders, fusion, heads and losses; importing registers them with mmdet."""
+
 from glipv2_mmdet.models.backbones import CoSwin, TimmSwin
 from glipv2_mmdet.models.dense_heads import GroundingATSSHead
 from glipv2_mmdet.models.detectors import GLIPv2
@@ -12,8 +13,24 @@ from glipv2_mmdet.models.test_time_augs import GroundedTTAModel
 from glipv2_mmdet.models.tuned_prompt import TunedPrompt, TunedPromptError, base_fingerprint
 
 __all__ = [
-    'BertTextEncoder', 'CLIPTextEncoder', 'CaptionHead', 'CoSwin', 'GLIPv2', 'GroundedTTAModel', 'GroundingATSSHead',
-    'HourglassMaskHead', 'InterImageContrast', 'LocalizationLoss', 'MLMHead', 'MaskLoss', 'PromptTuning',
-    'RegionWordFocalLoss', 'TimmSwin', 'TunedPrompt', 'TunedPromptError', 'VLFusionDyHead', 'VQAHead',
-    'base_fingerprint'
+    'BertTextEncoder',
+    'CLIPTextEncoder',
+    'CaptionHead',
+    'CoSwin',
+    'GLIPv2',
+    'GroundedTTAModel',
+    'GroundingATSSHead',
+    'HourglassMaskHead',
+    'InterImageContrast',
+    'LocalizationLoss',
+    'MLMHead',
+    'MaskLoss',
+    'PromptTuning',
+    'RegionWordFocalLoss',
+    'TimmSwin',
+    'TunedPrompt',
+    'TunedPromptError',
+    'VLFusionDyHead',
+    'VQAHead',
+    'base_fingerprint',
 ]

@@ -1,4 +1,5 @@
 """Suppression by mmcv, of the two kinds that exist: mmcv evaluates the name of the kind as Python."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,8 +12,7 @@ from torch import Tensor
 NMS_TYPES = ('nms', 'soft_nms')
 
 
-def checked_nms(boxes: Tensor, scores: Tensor, labels: Tensor,
-                nms: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
+def checked_nms(boxes: Tensor, scores: Tensor, labels: Tensor, nms: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
     """Boxes that no better box of the same label covers, best first.
 
     Args:

@@ -4,6 +4,7 @@ One set of weights then serves any number of tasks, each a file of some kilobyte
 added to the encoder's output, both where fusion reads it and where the matching does.
 Source: GLIPv2, section 3.3 (the tuned object is the prompt embedding); GLIP (Li et al., 2022), section 5.2.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,8 +47,14 @@ class PromptTuning(nn.Module):
         ValueError: overrides without classes.
     """
 
-    def __init__(self, tokenizer: PromptTokenizer, channels: int, classes: Iterable[str] | str | None = None,
-                 overrides: Mapping[str, Mapping[str, str]] | None = None, chunked_size: int = -1) -> None:
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        channels: int,
+        classes: Iterable[str] | str | None = None,
+        overrides: Mapping[str, Mapping[str, str]] | None = None,
+        chunked_size: int = -1,
+    ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.channels = channels
@@ -59,8 +66,10 @@ class PromptTuning(nn.Module):
             self.prompt = prompt_from_classes(_class_names(classes), self.overrides)
             self.chunks = chunk_prompt(self.prompt, tokenizer, chunked_size, self.overrides)
         elif self.overrides:
-            raise ValueError('overrides were given without classes; they replace class names. Give both, or neither '
-                             'for the positional form.')
+            raise ValueError(
+                'overrides were given without classes; they replace class names. Give both, or neither '
+                'for the positional form.'
+            )
         rows = [len(ids) for ids in self.token_ids] or [tokenizer.max_tokens]
         self.residuals = nn.ParameterList([nn.Parameter(torch.zeros(count, channels)) for count in rows])
         self._places = {chunk.prompt: place for place, chunk in enumerate(self.chunks)}
@@ -74,12 +83,14 @@ class PromptTuning(nn.Module):
             TunedPromptError: its words are other tokens here, or the text encoder has another width.
         """
         tuning = cls(tokenizer, channels, tuned.names or None, tuned.overrides, tuned.chunked_size)
-        shapes, given = ([tuple(residual.shape) for residual in residuals]
-                         for residuals in (tuning.residuals, tuned.residuals))
+        shapes, given = (
+            [tuple(residual.shape) for residual in residuals] for residuals in (tuning.residuals, tuned.residuals)
+        )
         if tuning.token_ids != tuned.token_ids or shapes != given:
             raise TunedPromptError(
                 f'The prompt for {tuned.title} has residuals of shape {given} for its tokens; the text encoder here '
-                f'makes {shapes} of the same words. Use the vocabulary and the width it was tuned with.')
+                f'makes {shapes} of the same words. Use the vocabulary and the width it was tuned with.'
+            )
         for parameter, residual in zip(tuning.residuals, tuned.residuals, strict=True):
             parameter.data = residual.clone()
         return tuning.requires_grad_(False).eval()
@@ -87,9 +98,14 @@ class PromptTuning(nn.Module):
     def tuned(self, fingerprint: str, base: str) -> TunedPrompt:
         """What is to be saved; ``fingerprint`` and ``base`` say which weights it belongs to."""
         return TunedPrompt(
-            residuals=tuple(residual.detach().cpu().clone() for residual in self.residuals), token_ids=self.token_ids,
-            names=() if self.prompt is None else self.prompt.names, overrides=self.overrides,
-            chunked_size=self.chunked_size, fingerprint=fingerprint, base=base)
+            residuals=tuple(residual.detach().cpu().clone() for residual in self.residuals),
+            token_ids=self.token_ids,
+            names=() if self.prompt is None else self.prompt.names,
+            overrides=self.overrides,
+            chunked_size=self.chunked_size,
+            fingerprint=fingerprint,
+            base=base,
+        )
 
     @property
     def is_positional(self) -> bool:
@@ -110,11 +126,12 @@ class PromptTuning(nn.Module):
         if self.is_positional:
             with torch.no_grad():
                 text = language_model.encode(prompts)
-            return text.shifted(self.residuals[0][:text.mask.shape[1]])
+            return text.shifted(self.residuals[0][: text.mask.shape[1]])
         used = [self._places[prompt] for prompt in prompts]
         distinct = list(dict.fromkeys(used))
-        text = TextFeatures.join([
-            self._encode_chunk(language_model, place).shifted(self.residuals[place]) for place in distinct])
+        text = TextFeatures.join(
+            [self._encode_chunk(language_model, place).shifted(self.residuals[place]) for place in distinct]
+        )
         return text if used == distinct else text.select([distinct.index(place) for place in used])
 
     def training_sample(self, sample: DetDataSample) -> DetDataSample:
@@ -153,12 +170,16 @@ class PromptTuning(nn.Module):
         if names == own:
             return
         only_asked, only_tuned = [n for n in names if n not in own], [n for n in own if n not in names]
-        differences = [f'{what}: {", ".join(map(repr, listed[:5]))}{", ..." if len(listed) > 5 else ""}'
-                       for what, listed in (('only asked for', only_asked), ('only tuned', only_tuned)) if listed]
+        differences = [
+            f'{what}: {", ".join(map(repr, listed[:5]))}{", ..." if len(listed) > 5 else ""}'
+            for what, listed in (('only asked for', only_asked), ('only tuned', only_tuned))
+            if listed
+        ]
         raise TunedPromptError(
             f'The prompt was tuned for {len(own)} classes, this image asks for {len(names)} '
             f'({"; ".join(differences) or "in another order"}). Ask for its own classes in its order, leave the text '
-            'prompt away (then they are used), or tune a prompt for yours.')
+            'prompt away (then they are used), or tune a prompt for yours.'
+        )
 
     def _encode_chunk(self, language_model: nn.Module, place: int) -> TextFeatures:
         key = place, language_model.word_embeddings.device  # a model may move after its first use
@@ -169,8 +190,11 @@ class PromptTuning(nn.Module):
 
     def _chunk_positions(self, device: torch.device) -> Tensor:
         """(2, K) chunk of each class, and its place in there."""
-        pairs = [(chunk_number, place) for chunk_number, chunk in enumerate(self.chunks)
-                 for place in range(len(chunk.phrase_ids))]
+        pairs = [
+            (chunk_number, place)
+            for chunk_number, chunk in enumerate(self.chunks)
+            for place in range(len(chunk.phrase_ids))
+        ]
         return torch.tensor(pairs, device=device).T
 
     def _draw_chunk(self, positive: Sequence[int]) -> int:
@@ -205,21 +229,24 @@ class BoundPrompts:
 
     def _base_fingerprint(self, detector: nn.Module) -> str:
         """Computed anew when a tensor was written to, which torch counts: it takes a second at the tiny scale."""
-        versions = tuple(tensor._version for part in BASE_PARTS
-                         for tensor in getattr(detector, part).state_dict().values())
+        versions = tuple(
+            tensor._version for part in BASE_PARTS for tensor in getattr(detector, part).state_dict().values()
+        )
         if versions != self._fingerprint[0]:
             self._fingerprint = versions, base_fingerprint(detector)
         return self._fingerprint[1]
 
 
-def encode_prompts(language_model: nn.Module, prompts: Sequence[Prompt],
-                   tunings: Sequence[PromptTuning | None]) -> TextFeatures:
+def encode_prompts(
+    language_model: nn.Module, prompts: Sequence[Prompt], tunings: Sequence[PromptTuning | None]
+) -> TextFeatures:
     """B prompts, each with its own tuned residual or as the encoder gives it."""
     first = tunings[0]
     if all(tuning is first for tuning in tunings):
         return language_model.encode(prompts) if first is None else first.encode(language_model, prompts)
-    return TextFeatures.join([
-        encode_prompts(language_model, [prompt], [tuning]) for prompt, tuning in zip(prompts, tunings, strict=True)])
+    return TextFeatures.join(
+        [encode_prompts(language_model, [prompt], [tuning]) for prompt, tuning in zip(prompts, tunings, strict=True)]
+    )
 
 
 def _class_names(classes: Iterable[str] | str) -> Iterable[str]:
@@ -229,6 +256,8 @@ def _class_names(classes: Iterable[str] | str) -> Iterable[str]:
     dataset = DATASETS.get(classes)
     names = getattr(dataset, 'METAINFO', {}).get('classes')
     if names is None:
-        raise ValueError(f'classes is "{classes}"; expected a list of names, or a registered data set that has them, '
-                         'such as "CocoDataset".')
+        raise ValueError(
+            f'classes is "{classes}"; expected a list of names, or a registered data set that has them, '
+            'such as "CocoDataset".'
+        )
     return names

@@ -1,4 +1,5 @@
 """The file that prompt tuning saves, and the fingerprint of the weights it belongs to."""
+
 from __future__ import annotations
 
 import json
@@ -38,6 +39,7 @@ class TunedPrompt:
         fingerprint: of the base weights, see :func:`base_fingerprint`.
         base: the checkpoint they came from, for messages.
     """
+
     residuals: tuple[Tensor, ...]
     token_ids: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
@@ -63,16 +65,25 @@ class TunedPrompt:
             raise TunedPromptError(
                 f'The prompt for {self.title} was tuned on other weights: on those of "{self.base}" with fingerprint '
                 f'{self.fingerprint}, this model has {fingerprint}. Load that checkpoint, or tune a prompt for this '
-                'one.')
+                'one.'
+            )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file; it appears complete or not at all."""
         path = Path(path)
-        content = dict(token_ids=self.token_ids, names=self.names, overrides=self.overrides,
-                       chunked_size=self.chunked_size, fingerprint=self.fingerprint, base=self.base)
+        content = dict(
+            token_ids=self.token_ids,
+            names=self.names,
+            overrides=self.overrides,
+            chunked_size=self.chunked_size,
+            fingerprint=self.fingerprint,
+            base=self.base,
+        )
         # as bytes: written by the library itself, the file would be readable for its owner only
-        data = save({f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
-                    metadata=dict(format=_FORMAT, content=json.dumps(content)))
+        data = save(
+            {f'residuals.{number}': residual.contiguous() for number, residual in enumerate(self.residuals)},
+            metadata=dict(format=_FORMAT, content=json.dumps(content)),
+        )
         with atomic_write(path, size=len(data)) as file:
             file.write(data)
 
@@ -86,8 +97,9 @@ class TunedPrompt:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f'There is no tuned prompt "{path}". Give the .safetensors file of a prompt '
-                                    'tuning run.')
+            raise FileNotFoundError(
+                f'There is no tuned prompt "{path}". Give the .safetensors file of a prompt tuning run.'
+            )
         status = path.stat()
         key = str(path.resolve()), status.st_mtime_ns, status.st_size
         with _LOADING:
@@ -108,33 +120,54 @@ def _read(path: Path) -> TunedPrompt:
     try:
         with safe_open(path, 'pt') as file:
             metadata = file.metadata() or {}
-            residuals = tuple(file.get_tensor(f'residuals.{number}') for number in range(len(file.keys()))
-                              if metadata.get('format') == _FORMAT)
+            residuals = tuple(
+                file.get_tensor(f'residuals.{number}')
+                for number in range(len(file.keys()))
+                if metadata.get('format') == _FORMAT
+            )
     except SafetensorError as error:
-        raise TunedPromptError(f'"{path}" is no safetensors file ({error}). Give the file that a prompt tuning run '
-                               'saved; a checkpoint is loaded by init_detector.') from error
+        raise TunedPromptError(
+            f'"{path}" is no safetensors file ({error}). Give the file that a prompt tuning run '
+            'saved; a checkpoint is loaded by init_detector.'
+        ) from error
     if metadata.get('format') != _FORMAT:
-        raise TunedPromptError(f'"{path}" has the format {metadata.get("format")!r}; expected "{_FORMAT}". Give the '
-                               'file that a prompt tuning run saved.')
+        raise TunedPromptError(
+            f'"{path}" has the format {metadata.get("format")!r}; expected "{_FORMAT}". Give the '
+            'file that a prompt tuning run saved.'
+        )
     try:
         content = json.loads(metadata['content'])
         tuned = TunedPrompt(
-            residuals=residuals, token_ids=tuple(map(tuple, content['token_ids'])), names=tuple(content['names']),
-            overrides=content['overrides'], chunked_size=content['chunked_size'], fingerprint=content['fingerprint'],
-            base=content['base'])
+            residuals=residuals,
+            token_ids=tuple(map(tuple, content['token_ids'])),
+            names=tuple(content['names']),
+            overrides=content['overrides'],
+            chunked_size=content['chunked_size'],
+            fingerprint=content['fingerprint'],
+            base=content['base'],
+        )
         is_complete = (
-            bool(residuals) and all(residual.ndim == 2 and residual.is_floating_point() for residual in residuals)
-            and all(isinstance(name, str) for name in tuned.names) and isinstance(tuned.overrides, Mapping)
-            and type(tuned.chunked_size) is int and isinstance(tuned.fingerprint, str) and isinstance(tuned.base, str)
+            bool(residuals)
+            and all(residual.ndim == 2 and residual.is_floating_point() for residual in residuals)
+            and all(isinstance(name, str) for name in tuned.names)
+            and isinstance(tuned.overrides, Mapping)
+            and type(tuned.chunked_size) is int
+            and isinstance(tuned.fingerprint, str)
+            and isinstance(tuned.base, str)
             and all(type(token) is int for tokens in tuned.token_ids for token in tokens)
             and bool(tuned.names) == bool(tuned.token_ids)
-            and (not tuned.names or [len(tokens) for tokens in tuned.token_ids] == [len(part) for part in residuals]))
+            and (not tuned.names or [len(tokens) for tokens in tuned.token_ids] == [len(part) for part in residuals])
+        )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise TunedPromptError(f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). '
-                               'Give the file as a prompt tuning run saved it.') from error
+        raise TunedPromptError(
+            f'What "{path}" says about itself cannot be read ({type(error).__name__}: {error}). '
+            'Give the file as a prompt tuning run saved it.'
+        ) from error
     if not is_complete:
-        raise TunedPromptError(f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give '
-                               'the file as a prompt tuning run saved it.')
+        raise TunedPromptError(
+            f'"{path}" is not whole: classes, tokens and residuals do not belong together. Give '
+            'the file as a prompt tuning run saved it.'
+        )
     return tuned
 
 

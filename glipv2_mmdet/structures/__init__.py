@@ -1,4 +1,5 @@
 """Small frozen dataclasses that travel between the parts of the model."""
+
 from glipv2_mmdet.structures.answers import Answers
 from glipv2_mmdet.structures.captions import PredictedCaption
 from glipv2_mmdet.structures.fused_features import EncodedImage, FusedFeatures
@@ -8,6 +9,15 @@ from glipv2_mmdet.structures.masks import MaskTargets, PromptFeatures
 from glipv2_mmdet.structures.text_features import TextFeatures
 
 __all__ = [
-    'Answers', 'Candidates', 'EncodedImage', 'FusedFeatures', 'GroundingOutputs', 'GroundingTargets', 'KeyValues',
-    'MaskTargets', 'PredictedCaption', 'PromptFeatures', 'TextFeatures'
+    'Answers',
+    'Candidates',
+    'EncodedImage',
+    'FusedFeatures',
+    'GroundingOutputs',
+    'GroundingTargets',
+    'KeyValues',
+    'MaskTargets',
+    'PredictedCaption',
+    'PromptFeatures',
+    'TextFeatures',
 ]

@@ -1,4 +1,5 @@
 """What a model answered to one question."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ class Answers:
         texts: answers of the vocabulary.
         scores: in [0, 1], one per text; how likely people are to accept it. They need not add up to one.
     """
+
     texts: tuple[str, ...]
     scores: tuple[float, ...]
 

@@ -1,4 +1,5 @@
 """A caption that the model wrote, and where in the image its words are."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class PredictedCaption:
             without grounding.
         word_scores: (W,) how well it matches, 0 to 1; None without grounding.
     """
+
     text: str
     score: float
     word_spans: tuple[Span, ...]

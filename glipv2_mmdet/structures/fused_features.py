@@ -1,4 +1,5 @@
 """What the fusion neck hands to the heads, and what it knows of an image before it has read a word."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ class FusedFeatures:
         words: (B, T, C) the words regions are matched with: the fused ones with early fusion, the encoder's
             ``embedded`` without.
     """
+
     levels: tuple[Tensor, ...]
     text: TextFeatures
     words: Tensor
@@ -32,6 +34,7 @@ class EncodedImage:
         tokens: per fusion block (B, V, C), what its words read: the normalised positions of all levels.
         levels: (B, C, H, W) after the last block, fine to coarse; empty where nobody looks for regions.
     """
+
     tokens: tuple[Tensor, ...]
     levels: tuple[Tensor, ...]
 

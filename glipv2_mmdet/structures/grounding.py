@@ -1,4 +1,5 @@
 """What the grounding head says, what it should have said, and what decoding works on."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ class GroundingOutputs:
         centerness: (B, A) before the sigmoid.
         level_shapes: (H, W) of each level; their areas add up to A.
     """
+
     word_logits: Tensor
     box_deltas: Tensor
     centerness: Tensor
@@ -41,6 +43,7 @@ class GroundingTargets:
         num_assigned: per image, the anchors that answer for any box, with words or without.
         assigned: per image, the anchors' indices (P_b,) and their boxes' indices (P_b,), words or not.
     """
+
     word_targets: Tensor
     positive: Tensor
     boxes: Tensor
@@ -61,6 +64,7 @@ class Candidates:
         phrases: (R,) index of the phrase in the prompt.
         anchors: (R,) index of the anchor, all levels joined.
     """
+
     boxes: Tensor
     scores: Tensor
     phrases: Tensor

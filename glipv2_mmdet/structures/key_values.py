@@ -1,4 +1,5 @@
 """What a text layer remembers of the words read so far, so that the next word costs one word."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ class KeyValues:
         keys: (R, N, T, D), R texts that grow word by word.
         values: (R, N, T, D).
     """
+
     keys: Tensor
     values: Tensor
 

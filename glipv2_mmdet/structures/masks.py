@@ -1,4 +1,5 @@
 """What the mask head works on: at training sampled boxes with targets, at inference the features of each prompt."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ class MaskTargets:
         word_maps: per image (R_b, T) bool, the words of the object in each box; every row has at least one.
         masks: (R, S, S) 0/1, the object inside each box; the boxes of all images joined.
     """
+
     boxes: tuple[Tensor, ...]
     word_maps: tuple[Tensor, ...]
     masks: Tensor
@@ -30,6 +32,7 @@ class PromptFeatures:
         phrase_map: (K, T) bool, the words of each phrase.
         phrase_ids: place of each phrase in the image's full class list.
     """
+
     levels: tuple[Tensor, ...]
     words: Tensor
     phrase_map: Tensor

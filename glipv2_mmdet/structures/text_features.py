@@ -1,4 +1,5 @@
 """What a text encoder says about a batch of prompts."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ class TextFeatures:
         causal: each word has read itself and the words before it only, and so it must go on: in fusion the text is
             read left to right and the image does not see it.
     """
+
     hidden: Tensor
     embedded: Tensor
     mask: Tensor
@@ -55,11 +57,14 @@ class TextFeatures:
         pads = [longest - part.mask.shape[1] for part in parts]
         hidden, embedded = (
             torch.cat([pad(words, (0, 0, 0, missing)) for words, missing in zip(tensors, pads, strict=True)])
-            for tensors in zip(*((part.hidden, part.embedded) for part in parts), strict=True))
+            for tensors in zip(*((part.hidden, part.embedded) for part in parts), strict=True)
+        )
         return TextFeatures(
-            hidden=hidden, embedded=embedded,
+            hidden=hidden,
+            embedded=embedded,
             mask=torch.cat([pad(part.mask, (0, missing)) for part, missing in zip(parts, pads, strict=True)]),
-            lengths=tuple(length for part in parts for length in part.lengths))
+            lengths=tuple(length for part in parts for length in part.lengths),
+        )
 
     def select(self, indices: Sequence[int]) -> TextFeatures:
         """Rows ``indices`` of the batch, cut to the longest of them."""
@@ -67,5 +72,9 @@ class TextFeatures:
         longest = max(lengths)
         rows = self.mask.new_tensor(indices, dtype=int)
         return replace(
-            self, hidden=self.hidden[rows, :longest], embedded=self.embedded[rows, :longest],
-            mask=self.mask[rows, :longest], lengths=lengths)
+            self,
+            hidden=self.hidden[rows, :longest],
+            embedded=self.embedded[rows, :longest],
+            mask=self.mask[rows, :longest],
+            lengths=lengths,
+        )

@@ -2,13 +2,14 @@
 
 The order is the meaning of the outputs, and there is no common one: every project that published a head had its own.
 """
+
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .prompt import shorten
+from glipv2_mmdet.text.prompt import shorten
 
 _HOW_TO_MAKE = 'Make one with tools/dataset_converters/vqa_vocabulary.py.'
 
@@ -37,19 +38,23 @@ def read_answers(answers: str | Path | Sequence[str]) -> tuple[str, ...]:
         except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError
             raise AnswerVocabularyError(f'{source} is not json ({error}). {_HOW_TO_MAKE}') from error
     if not isinstance(answers, Sequence) or isinstance(answers, str) or not answers:
-        raise AnswerVocabularyError(f'{source} is {str(answers)[:60]!r}. Expected a list of answers, such as '
-                                    f'["yes", "no", "2"]. {_HOW_TO_MAKE}')
+        raise AnswerVocabularyError(
+            f'{source} is {str(answers)[:60]!r}. Expected a list of answers, such as ["yes", "no", "2"]. {_HOW_TO_MAKE}'
+        )
     first_position: dict[str, int] = {}
     for index, answer in enumerate(answers):
         if not isinstance(answer, str) or not answer:
             raise AnswerVocabularyError(f'{source} has {shorten(repr(answer))} at position {index}. Expected a text.')
         if not _is_unicode(answer):
-            raise AnswerVocabularyError(f'{source} has {ascii(answer)[:60]} at position {index}, with half a '
-                                        f'character (a lone surrogate). Expected valid Unicode. {_HOW_TO_MAKE}')
+            raise AnswerVocabularyError(
+                f'{source} has {ascii(answer)[:60]} at position {index}, with half a '
+                f'character (a lone surrogate). Expected valid Unicode. {_HOW_TO_MAKE}'
+            )
         earlier = first_position.setdefault(answer, index)
         if earlier != index:
-            raise AnswerVocabularyError(f'{source} has "{answer}" twice (positions {earlier} and {index}). Expected '
-                                        'every answer once.')
+            raise AnswerVocabularyError(
+                f'{source} has "{answer}" twice (positions {earlier} and {index}). Expected every answer once.'
+            )
     return tuple(answers)
 
 

@@ -1,9 +1,10 @@
 """Written captions: tokens joined with blanks → text as people write it, and the places of its words."""
+
 from __future__ import annotations
 
 import re
 
-from .noun_phrases import WORD
+from glipv2_mmdet.text.noun_phrases import WORD
 
 Span = tuple[int, int]
 

@@ -3,6 +3,7 @@
 Comes before ``tokenize.py``, which reads prompts with the tokenizer made here. No vocabulary ships with this package
 and none is downloaded.
 """
+
 from __future__ import annotations
 
 import gzip
@@ -36,11 +37,15 @@ def tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
         vocab = json.loads((folder / 'vocab.json').read_text(encoding='utf-8'))
         lines = (folder / 'merges.txt').read_text(encoding='utf-8').splitlines()
     except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError
-        raise ValueError(f"Folder '{folder}' has an unreadable vocab.json or merges.txt ({error}). Expected the files "
-                         'of a CLIP tokenizer: copy them again.') from error
+        raise ValueError(
+            f"Folder '{folder}' has an unreadable vocab.json or merges.txt ({error}). Expected the files "
+            'of a CLIP tokenizer: copy them again.'
+        ) from error
     if not isinstance(vocab, dict) or not all(type(number) is int and number >= 0 for number in vocab.values()):
-        raise ValueError(f"'{folder / 'vocab.json'}' is {str(vocab)[:60]}. Expected an object of entries with their "
-                         'numbers, as CLIP has it: copy it again.')
+        raise ValueError(
+            f"'{folder / 'vocab.json'}' is {str(vocab)[:60]}. Expected an object of entries with their "
+            'numbers, as CLIP has it: copy it again.'
+        )
     return _build(folder, vocab, _pairs(lines))
 
 
@@ -55,9 +60,12 @@ def tokenizer_from_merges(path: Path) -> PreTrainedTokenizerFast:
     try:
         lines = gzip.decompress(path.read_bytes()).decode('utf-8').splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"Vocabulary file '{path}' is not a gzip file of merges ({error}). Expected CLIP's "
-                         'bpe_simple_vocab_16e6.txt.gz.') from error
+        raise ValueError(
+            f"Vocabulary file '{path}' is not a gzip file of merges ({error}). Expected CLIP's "
+            'bpe_simple_vocab_16e6.txt.gz.'
+        ) from error
     from tokenizers.pre_tokenizers import ByteLevel
+
     merges = _pairs(lines)[:_NUM_MERGES]
     # sorted by code point, the alphabet is in the order CLIP counts bytes in
     alphabet = sorted(ByteLevel.alphabet())
@@ -73,12 +81,17 @@ def _pairs(lines: list[str]) -> list[tuple[str, str]]:
 def _build(source: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
     missing = [token for token in (START, END) if token not in vocab]
     if missing:
-        raise ValueError(f"The vocabulary in '{source}' has no {', '.join(missing)}. Expected the byte-pair vocabulary "
-                         'of CLIP; give another kind of tokenizer as a folder with tokenizer.json.')
+        raise ValueError(
+            f"The vocabulary in '{source}' has no {', '.join(missing)}. Expected the byte-pair vocabulary "
+            'of CLIP; give another kind of tokenizer as a folder with tokenizer.json.'
+        )
     from transformers import CLIPTokenizer
+
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges)
     if len(tokenizer) != len(vocab):
-        raise ValueError(f"transformers made {len(tokenizer)} entries of the {len(vocab)} in '{source}'. Expected all: "
-                         'the installed version reads them in another way. Save the tokenizer as a folder with '
-                         'tokenizer.json and give that folder.')
+        raise ValueError(
+            f"transformers made {len(tokenizer)} entries of the {len(vocab)} in '{source}'. Expected all: "
+            'the installed version reads them in another way. Save the tokenizer as a folder with '
+            'tokenizer.json and give that folder.'
+        )
     return tokenizer

@@ -4,6 +4,7 @@ Comes between tokenizing and the language model: everything after it, detection 
 Source: BERT (Devlin et al., 2019), section 3.1, task 1, and appendix C.2; which words of a prompt may be hidden:
 GLIPv2 (Zhang et al., 2022), section 3.1.
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -15,7 +16,7 @@ from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from .tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
+from glipv2_mmdet.text.tokenize import PromptTokenizer, TokenBatch, TokenizedPrompt
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class MaskedTokens:
         positions: (M,) long, places in B * T that have to be predicted; some of them look unchanged.
         targets: (M,) long, the token ids that stood there.
     """
+
     tokens: TokenBatch
     positions: Tensor
     targets: Tensor
@@ -36,8 +38,9 @@ class MaskedTokens:
         return MaskedTokens(self.tokens.to(device), self.positions.to(device), self.targets.to(device))
 
 
-def maskable_tokens(tokenized: Sequence[TokenizedPrompt], present: Sequence[Collection[int]],
-                    tokenizer: PromptTokenizer) -> Tensor:
+def maskable_tokens(
+    tokenized: Sequence[TokenizedPrompt], present: Sequence[Collection[int]], tokenizer: PromptTokenizer
+) -> Tensor:
     """Where a token may be hidden.
 
     In a detection prompt only words of categories that the image shows: an absent name could be any name. In a
@@ -57,14 +60,21 @@ def maskable_tokens(tokenized: Sequence[TokenizedPrompt], present: Sequence[Coll
         if item.prompt.is_detection:
             row[[token for phrase in set(phrases) for token in item.phrase_tokens[phrase]]] = True
         elif phrases:
-            row[:len(item.input_ids)] = True
+            row[: len(item.input_ids)] = True
         ids = torch.tensor(item.input_ids)
-        row[:len(ids)] &= ~torch.isin(ids, torch.tensor(tokenizer.special_ids))
+        row[: len(ids)] &= ~torch.isin(ids, torch.tensor(tokenizer.special_ids))
     return allowed
 
 
-def mask_tokens(tokens: TokenBatch, allowed: Tensor, tokenizer: PromptTokenizer, generator: torch.Generator,
-                probability: float = 0.15, mask_share: float = 0.8, random_share: float = 0.1) -> MaskedTokens:
+def mask_tokens(
+    tokens: TokenBatch,
+    allowed: Tensor,
+    tokenizer: PromptTokenizer,
+    generator: torch.Generator,
+    probability: float = 0.15,
+    mask_share: float = 0.8,
+    random_share: float = 0.1,
+) -> MaskedTokens:
     """Choose tokens at random and hide them.
 
     Args:
@@ -80,8 +90,10 @@ def mask_tokens(tokens: TokenBatch, allowed: Tensor, tokenizer: PromptTokenizer,
         ValueError: The vocabulary has no mask token.
     """
     if tokenizer.mask_id is None:
-        raise ValueError(f'Vocabulary {tokenizer.vocab!r} has no mask token. Expected one for masked language '
-                         'modelling: give the tokenizer a mask token, or leave out the MLM head.')
+        raise ValueError(
+            f'Vocabulary {tokenizer.vocab!r} has no mask token. Expected one for masked language '
+            'modelling: give the tokenizer a mask token, or leave out the MLM head.'
+        )
     shape = tokens.input_ids.shape
     chosen = allowed & (torch.rand(shape, generator=generator) < probability)
     action = torch.rand(shape, generator=generator)
@@ -91,7 +103,9 @@ def mask_tokens(tokens: TokenBatch, allowed: Tensor, tokenizer: PromptTokenizer,
     positions = chosen.flatten().nonzero().squeeze(1)
     return MaskedTokens(
         tokens=replace(tokens, input_ids=torch.where(changed, substitutes, tokens.input_ids)),
-        positions=positions, targets=tokens.input_ids.flatten()[positions])
+        positions=positions,
+        targets=tokens.input_ids.flatten()[positions],
+    )
 
 
 class StepGenerators:

@@ -4,24 +4,27 @@ All classes with a box, then randomly chosen absent ones as negatives, within th
 sampling for detection data, without three defects of public code: a background class in the pool, a positive
 that is drawn a second time as its own negative, and the same for names that only differ in parentheses.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .chunking import class_cost, too_long_error
-from .prompt import PromptError, clean_class_name, shorten
-from .tokenize import PromptTokenizer
+from glipv2_mmdet.text.chunking import class_cost, too_long_error
+from glipv2_mmdet.text.prompt import PromptError, clean_class_name, shorten
+from glipv2_mmdet.text.tokenize import PromptTokenizer
 
 
-def sample_prompt_classes(names: Sequence[str],
-                          positive_ids: Sequence[int],
-                          tokenizer: PromptTokenizer,
-                          rng: np.random.Generator,
-                          max_negatives: int = 85,
-                          full_probability: float = 0.5,
-                          shuffle: bool = True) -> list[int]:
+def sample_prompt_classes(
+    names: Sequence[str],
+    positive_ids: Sequence[int],
+    tokenizer: PromptTokenizer,
+    rng: np.random.Generator,
+    max_negatives: int = 85,
+    full_probability: float = 0.5,
+    shuffle: bool = True,
+) -> list[int]:
     """Choose the classes of one training prompt and their order.
 
     Args:
@@ -76,8 +79,9 @@ def sample_prompt_classes(names: Sequence[str],
     return rng.permutation(chosen).tolist() if shuffle else sorted(chosen)
 
 
-def _draw_negatives(num_names: int, num_positives: int, rng: np.random.Generator, max_negatives: int,
-                    full_probability: float) -> list[int]:
+def _draw_negatives(
+    num_names: int, num_positives: int, rng: np.random.Generator, max_negatives: int, full_probability: float
+) -> list[int]:
     most = min(max_negatives, num_names)
     num_drawn = most
     if most > 1 and rng.random() >= full_probability:
@@ -91,9 +95,11 @@ def _unique_ids(positive_ids: Sequence[int], num_names: int) -> np.ndarray:
     unique = np.unique(np.asarray(positive_ids, dtype=np.int64))
     outside = unique[(unique < 0) | (unique >= num_names)]
     if outside.size:
-        raise PromptError(f'Class ids {shorten(str(outside.tolist()))} are not in the list of {num_names} '
-                          f'class names. Expected 0 to {num_names - 1}: check that annotations and class '
-                          'list belong together.')
+        raise PromptError(
+            f'Class ids {shorten(str(outside.tolist()))} are not in the list of {num_names} '
+            f'class names. Expected 0 to {num_names - 1}: check that annotations and class '
+            'list belong together.'
+        )
     return unique
 
 

@@ -3,6 +3,7 @@
 spaCy or NLTK do it when they *and their data* are installed; otherwise a rule chunker for English that needs
 nothing. Nothing is ever downloaded, and nothing heavy is imported before the first caption needs it.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -36,8 +37,9 @@ def find_noun_phrases(caption: str, backend: str = 'auto') -> list[tuple[str, tu
         RuntimeError: ``backend`` is named but not installed with its data.
     """
     if not isinstance(caption, str):
-        raise ValueError(f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for '
-                         'noun phrases in.')
+        raise ValueError(
+            f'Caption is {repr(caption)[:60]} ({type(caption).__name__}). Expected a text to look for noun phrases in.'
+        )
     phrases: dict[str, tuple[str, list[Span]]] = {}
     for start, end in _chunker(backend)(caption):
         words = ' '.join(caption[start:end].split())
@@ -59,8 +61,10 @@ def _chunker(backend: str) -> Callable[[str], Iterator[Span]]:
     chunker = makers[backend]()
     if chunker is None:
         data = {'spacy': 'an English model (en_core_web_sm)', 'nltk': 'its averaged_perceptron_tagger data'}
-        raise RuntimeError(f"Noun phrase backend '{backend}' cannot be used here. Expected the package and "
-                           f"{data[backend]} to be installed: install both, or use backend='rules'.")
+        raise RuntimeError(
+            f"Noun phrase backend '{backend}' cannot be used here. Expected the package and "
+            f"{data[backend]} to be installed: install both, or use backend='rules'."
+        )
     return chunker
 
 
@@ -68,6 +72,7 @@ def _spacy_chunker() -> Callable[[str], Iterator[Span]] | None:
     if importlib.util.find_spec('spacy') is None:
         return None
     import spacy
+
     models = sorted(model for model in spacy.util.get_installed_models() if model.startswith('en_'))
     if not models:
         return None
@@ -80,6 +85,7 @@ def _spacy_chunker() -> Callable[[str], Iterator[Span]] | None:
         for chunk in language(caption).noun_chunks:
             if chunk.root.pos_ != 'PRON':
                 yield chunk.start_char, chunk.end_char
+
     return chunks
 
 
@@ -87,6 +93,7 @@ def _nltk_chunker() -> Callable[[str], Iterator[Span]] | None:
     if importlib.util.find_spec('nltk') is None:
         return None
     from nltk import pos_tag
+
     try:
         pos_tag(['cat'])
     except LookupError:  # the tagger's data is not there
@@ -96,6 +103,7 @@ def _nltk_chunker() -> Callable[[str], Iterator[Span]] | None:
         spans = [match.span() for match in re.finditer(rf'{WORD.pattern}|[^\w\s]', caption)]
         tags = [tag for _, tag in pos_tag([caption[start:end].lower() for start, end in spans])]
         yield from _tag_chunks(spans, tags)
+
     return chunks
 
 
@@ -108,13 +116,16 @@ def _tag_chunks(spans: list[Span], tags: list[str]) -> Iterator[Span]:
 
 # --- the rule chunker: closed word lists, because nouns are the open class ---------------------------
 
-_DETERMINERS = frozenset('''
+_DETERMINERS = frozenset(
+    """
 a an the this these those some any each every either neither several many few various numerous both all
 another other such no my your his her its our their two three four five six seven eight nine ten eleven
 twelve dozen
-'''.split())
+""".split()
+)
 # Words that end a phrase and are in none: prepositions, conjunctions, pronouns, auxiliaries, adverbs.
-_BREAKS = frozenset('''
+_BREAKS = frozenset(
+    """
 about above across after against ahead along alongside amid among amongst around as aside at atop away
 because before behind below beneath beside besides between beyond but by despite down during except for from
 if in inside into instead like near nearby next of off on onto opposite or out outside over past per plus
@@ -130,17 +141,21 @@ takes took put puts go goes went come comes came keep keeps kept let lets seem s
 becomes see seen saw find locate detect show shows holds wears rides sits lies lays leans eats carries
 pushes hangs swims poses prepares tries attempts performs sit lie lean eat hang hold wear carry consists
 contains includes containing including consisting featuring depicting
-'''.split())
+""".split()
+)
 # Verbs, but nouns behind a determiner, an adjective or one of the prepositions below, and at the beginning:
 # "a man watches tv", "two watches", "a hand with watches".
 _BEFORE_NOUNS = frozenset(['', *'with without of on in at for by near from between'.split()])
-_NOUN_OR_VERB = frozenset('''
+_NOUN_OR_VERB = frozenset(
+    """
 watches stands parks waves talks drives cooks kicks surfs skates skis rests sleeps waits works reads plays
 crosses faces points reaches turns returns covers fills lines surrounds overlooks enjoys stand park wave
 watch ride run walk look play jump swim fly drink swing hit catch pull push pose climb ground segment drinks
 walks runs swings throws hits pulls catches looks smiles flies climbs jumps throw
-'''.split())
-_ADJECTIVES = frozenset('''
+""".split()
+)
+_ADJECTIVES = frozenset(
+    """
 red green blue yellow purple violet pink brown black white gray grey beige tan golden dark bright pale
 colored coloured multicolored big large huge giant small little tiny short tall long wide narrow thick thin
 old young new ancient modern vintage clean dirty wet dry hot cold warm frozen fresh ripe raw open closed
@@ -149,21 +164,28 @@ central first second third last main single bald elderly same different own whol
 cute pretty beautiful nice lovely good bad great fancy plain striped spotted plaid furry fluffy hairy shiny
 sandy snowy grassy rocky muddy dusty cloudy sunny rainy foggy leafy soft hard heavy high low deep steep
 public private local
-'''.split())
+""".split()
+)
 # Modifiers before a noun ("the left dog"), places behind one ("the dog left of the cat").
 _PLACES = frozenset('left right top bottom front rear'.split())
-_ING_NOUNS = frozenset('''
+_ING_NOUNS = frozenset(
+    """
 building ceiling clothing painting drawing railing awning wedding swimming dining parking living washing
 vending string ring king wing spring swing thing sling earring herring duckling morning evening icing
 frosting stuffing pudding dressing lighting crossing landing dumpling sibling offspring lettering marking
 siding sterling
-'''.split())
-_ED_NOUNS = frozenset('''
+""".split()
+)
+_ED_NOUNS = frozenset(
+    """
 bed shed sled seed weed reed moped speed breed flatbed seabed waterbed hundred steed greed
-'''.split())
-_LY_NOUNS = frozenset('''
+""".split()
+)
+_LY_NOUNS = frozenset(
+    """
 family butterfly dragonfly jelly belly lily ally fly bully assembly dolly trolly
-'''.split())
+""".split()
+)
 _ADJECTIVE_ENDINGS = re.compile(r'.{3,}(?:ful|ous|less|-sized|-shaped|-colou?red)$')
 _POSSESSIVE = re.compile("['’]s$")
 
@@ -174,7 +196,7 @@ def _rule_chunks(caption: str) -> Iterator[Span]:
     words = [match.group().lower() for match in matches]
     chunk, gap_start = _Chunk(), 0
     for index, (match, word) in enumerate(zip(matches, words, strict=True)):
-        gap = caption[gap_start:match.start()].strip()
+        gap = caption[gap_start : match.start()].strip()
         gap_start = match.end()
         # "a sunny, dry day": a comma between adjectives is inside the phrase
         if gap and not (gap == ',' and chunk.num_modifiers and chunk.waits_for_noun):
@@ -184,9 +206,8 @@ def _rule_chunks(caption: str) -> Iterator[Span]:
         if kind == 'noun' and (chunk.num_nouns or not index or words[index - 1] == 'to'):
             # "the player blocks a pass", "to reach the ball", "Count the dogs": what stands right before a
             # determiner is a verb
-            following = matches[index + 1:index + 2]
-            if following and caption[gap_start:following[0].start()].isspace() and (
-                    words[index + 1] in _DETERMINERS):
+            following = matches[index + 1 : index + 2]
+            if following and caption[gap_start : following[0].start()].isspace() and (words[index + 1] in _DETERMINERS):
                 kind = 'break'
         if kind == 'break' or (kind == 'determiner' and (chunk.num_nouns or chunk.num_modifiers)):
             yield from chunk.spans()
@@ -242,4 +263,5 @@ def _word_kind(word: str, previous: str, chunk: _Chunk) -> str:
 
 def _is_participle(word: str) -> bool:
     return (len(word) > 4 and word.endswith('ing') and word not in _ING_NOUNS) or (
-        len(word) > 3 and word.endswith('ed') and word not in _ED_NOUNS)
+        len(word) > 3 and word.endswith('ed') and word not in _ED_NOUNS
+    )

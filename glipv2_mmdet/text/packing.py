@@ -2,20 +2,23 @@
 
 Alone, nearly every word of a caption is right for some box. Source: GLIP's training code for image-text pairs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .tokenize import PromptTokenizer
+from glipv2_mmdet.text.tokenize import PromptTokenizer
 
 
-def pack_captions(caption: str,
-                  tokens_positive: Sequence[Sequence[Sequence[int]]],
-                  others: Sequence[str],
-                  tokenizer: PromptTokenizer,
-                  rng: np.random.Generator) -> tuple[str, list[list[list[int]]]]:
+def pack_captions(
+    caption: str,
+    tokens_positive: Sequence[Sequence[Sequence[int]]],
+    others: Sequence[str],
+    tokenizer: PromptTokenizer,
+    rng: np.random.Generator,
+) -> tuple[str, list[list[list[int]]]]:
     """One text of a caption and those others that fit the token limit, in random order.
 
     Every caption ends in a dot. Others that do not fit are left out, and so are repeats and those that say the same
@@ -42,7 +45,7 @@ def pack_captions(caption: str,
             seen.add(_key(other))
             budget -= cost
     order = rng.permutation(len(packed)).tolist()
-    offset = sum(len(packed[index]) + 1 for index in order[:order.index(0)])
+    offset = sum(len(packed[index]) + 1 for index in order[: order.index(0)])
     spans = [[[start + offset, end + offset] for start, end in phrase] for phrase in tokens_positive]
     return ' '.join(packed[index] for index in order), spans
 

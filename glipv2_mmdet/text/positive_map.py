@@ -2,12 +2,13 @@
 
 Classification in GLIP is matching: the head scores tokens, a class is the mean of its tokens.
 """
+
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .tokenize import TokenizedPrompt
+from glipv2_mmdet.text.tokenize import TokenizedPrompt
 
 
 def phrase_token_map(tokenized: TokenizedPrompt, num_tokens: int) -> Tensor:
@@ -24,9 +25,11 @@ def phrase_token_map(tokenized: TokenizedPrompt, num_tokens: int) -> Tensor:
         ValueError: T is smaller than the prompt.
     """
     if num_tokens < len(tokenized.input_ids):
-        raise ValueError(f'num_tokens is {num_tokens}, the prompt has {len(tokenized.input_ids)} tokens. '
-                         'Expected the token number of the batch the prompt is in '
-                         '(TokenBatch.input_ids.shape[1]).')
+        raise ValueError(
+            f'num_tokens is {num_tokens}, the prompt has {len(tokenized.input_ids)} tokens. '
+            'Expected the token number of the batch the prompt is in '
+            '(TokenBatch.input_ids.shape[1]).'
+        )
     result = torch.zeros(len(tokenized.phrase_tokens), num_tokens, dtype=torch.bool)
     rows = [row for row, tokens in enumerate(tokenized.phrase_tokens) for _ in tokens]
     columns = [token for tokens in tokenized.phrase_tokens for token in tokens]

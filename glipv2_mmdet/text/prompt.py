@@ -4,6 +4,7 @@ First step of the data flow: class lists, ``'a . b . c'`` strings and captions c
 leaves. Everything after it (tokens, positive maps, chunks, negatives) is an operation on prompts, so there
 are no special cases for "a list of classes" elsewhere.
 """
+
 from __future__ import annotations
 
 import logging
@@ -16,7 +17,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from .noun_phrases import find_noun_phrases
+from glipv2_mmdet.text.noun_phrases import find_noun_phrases
 
 Span = tuple[int, int]
 
@@ -46,18 +47,23 @@ class Phrase:
     Raises:
         PromptError: A name that is not text, or spans that are not pairs of whole numbers.
     """
+
     name: str
     spans: tuple[Span, ...]
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise PromptError(f'Name of a phrase is {shorten(repr(self.name))} ({type(self.name).__name__}). Expected '
-                              'a text, what the user sees beside a box.')
+            raise PromptError(
+                f'Name of a phrase is {shorten(repr(self.name))} ({type(self.name).__name__}). Expected '
+                'a text, what the user sees beside a box.'
+            )
         try:
             spans = tuple((operator.index(start), operator.index(end)) for start, end in self.spans)
         except (TypeError, ValueError) as error:
-            raise PromptError(f"Spans of phrase '{shorten(self.name)}' are {shorten(repr(self.spans))}. Expected pairs "
-                              'of whole numbers, for example [(0, 5)].') from error
+            raise PromptError(
+                f"Spans of phrase '{shorten(self.name)}' are {shorten(repr(self.spans))}. Expected pairs "
+                'of whole numbers, for example [(0, 5)].'
+            ) from error
         object.__setattr__(self, 'spans', spans)  # lists would make the prompt unfit as a key
 
 
@@ -75,6 +81,7 @@ class Prompt:
         PromptError: Text without a letter or digit, phrases that are none, or a span that is empty or outside the
             text.
     """
+
     text: str
     phrases: tuple[Phrase, ...]
     is_detection: bool
@@ -83,20 +90,25 @@ class Prompt:
         _check_text(self.text, 'Prompt')
         phrases = tuple(self.phrases) if isinstance(self.phrases, Iterable) else (self.phrases,)
         if not all(isinstance(phrase, Phrase) for phrase in phrases):
-            raise PromptError(f"Phrases of the prompt '{shorten(self.text)}' are {shorten(repr(self.phrases))}. "
-                              'Expected a sequence of Phrase.')
+            raise PromptError(
+                f"Phrases of the prompt '{shorten(self.text)}' are {shorten(repr(self.phrases))}. "
+                'Expected a sequence of Phrase.'
+            )
         object.__setattr__(self, 'phrases', phrases)
         for phrase in phrases:
             if not phrase.spans:
-                raise PromptError(f"Phrase '{shorten(phrase.name)}' has no span. Expected at least one "
-                                  'character range (start, end) of the prompt text.')
+                raise PromptError(
+                    f"Phrase '{shorten(phrase.name)}' has no span. Expected at least one "
+                    'character range (start, end) of the prompt text.'
+                )
             for start, end in phrase.spans:
                 if not 0 <= start < end <= len(self.text):
                     raise PromptError(
                         f"Span ({start}, {end}) of phrase '{shorten(phrase.name)}' does not fit the prompt "
                         f'text of {len(self.text)} characters. Expected 0 <= start < end <= '
                         f'{len(self.text)}; spans are half-open character positions, not word or token '
-                        'positions.')
+                        'positions.'
+                    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,19 +143,18 @@ def _without_parentheses(name: str) -> str:
     opened: list[int] = []  # length of ``kept`` where each open parenthesis begins
     end = 0
     for match in _PARENTHESIS.finditer(name):
-        kept.append(name[end:match.start()])
+        kept.append(name[end : match.start()])
         end = match.end()
         if match.group() == '(':
             opened.append(len(kept))
         elif opened:
-            del kept[opened.pop():]
+            del kept[opened.pop() :]
             continue
         kept.append(match.group())
     return ''.join([*kept, name[end:]])
 
 
-def prompt_from_classes(names: Iterable[str],
-                        overrides: Mapping[str, Mapping[str, str]] | None = None) -> Prompt:
+def prompt_from_classes(names: Iterable[str], overrides: Mapping[str, Mapping[str, str]] | None = None) -> Prompt:
     """Join class names to a detection prompt.
 
     Args:
@@ -166,9 +177,11 @@ def prompt_from_classes(names: Iterable[str],
     for index, name in enumerate(names):
         prefix, words, suffix = class_words(name, overrides)
         if not any(map(str.isalnum, words)):
-            raise PromptError(f"Class name '{shorten(name)}' (position {index}) has no letter or digit once "
-                              "'(...)' and '_' are removed. Expected a word that can be searched in an "
-                              'image: rename the class, or give it other words through an override.')
+            raise PromptError(
+                f"Class name '{shorten(name)}' (position {index}) has no letter or digit once "
+                "'(...)' and '_' are removed. Expected a word that can be searched in an "
+                'image: rename the class, or give it other words through an override.'
+            )
         start = len(text) + len(prefix)
         phrases.append(Phrase(name, ((start, start + len(words)),)))
         text += prefix + words + suffix
@@ -186,9 +199,11 @@ def class_words(name: str, overrides: Mapping[str, Mapping[str, str]] | None) ->
     return override.get('prefix', ''), override.get('name', words), override.get('suffix', '')
 
 
-def prompt_from_caption(caption: str,
-                        tokens_positive: Sequence[Sequence[Sequence[int]]] | int | None = None,
-                        names: Sequence[str] | None = None) -> Prompt:
+def prompt_from_caption(
+    caption: str,
+    tokens_positive: Sequence[Sequence[Sequence[int]]] | int | None = None,
+    names: Sequence[str] | None = None,
+) -> Prompt:
     """Make a sentence prompt.
 
     Args:
@@ -215,25 +230,31 @@ def prompt_from_caption(caption: str,
         text = caption if caption.rstrip().endswith('.') else caption + SEPARATOR
         if not isinstance(tokens_positive, Iterable):
             if tokens_positive != -1:
-                raise PromptError(f'tokens_positive is {tokens_positive}. Expected -1 (the whole caption is '
-                                  'one phrase), None (find noun phrases) or a list of spans per phrase.')
+                raise PromptError(
+                    f'tokens_positive is {tokens_positive}. Expected -1 (the whole caption is '
+                    'one phrase), None (find noun phrases) or a list of spans per phrase.'
+                )
             start = len(caption) - len(caption.lstrip(_ENDS))
             tokens_positive = [[[start, len(caption.rstrip(_ENDS))]]]
         phrases = [_phrase_from_spans(caption, index, spans) for index, spans in enumerate(tokens_positive)]
     if names is not None:
         names = list(names) if isinstance(names, Sequence) and not isinstance(names, str) else [names]
         if len(names) != len(phrases) or not all(isinstance(name, str) for name in names):
-            raise PromptError(f'names is {shorten(repr(names))}, the caption has {len(phrases)} phrases. '
-                              'Expected one text per phrase: pass as many names as there are lists in '
-                              'tokens_positive.')
+            raise PromptError(
+                f'names is {shorten(repr(names))}, the caption has {len(phrases)} phrases. '
+                'Expected one text per phrase: pass as many names as there are lists in '
+                'tokens_positive.'
+            )
         phrases = [Phrase(name, phrase.spans) for name, phrase in zip(names, phrases, strict=True)]
     return Prompt(text, tuple(phrases), is_detection=False)
 
 
-def parse_prompt(text: str | Iterable[str],
-                 custom_entities: bool = False,
-                 overrides: Mapping[str, Mapping[str, str]] | None = None,
-                 tokens_positive: Sequence[Sequence[Sequence[int]]] | int | None = None) -> Prompt:
+def parse_prompt(
+    text: str | Iterable[str],
+    custom_entities: bool = False,
+    overrides: Mapping[str, Mapping[str, str]] | None = None,
+    tokens_positive: Sequence[Sequence[Sequence[int]]] | int | None = None,
+) -> Prompt:
     """Make a prompt of whatever a user typed; the arguments are those of mmdet's inference API.
 
     Args:
@@ -249,14 +270,18 @@ def parse_prompt(text: str | Iterable[str],
     """
     is_text = isinstance(text, str)
     if not is_text and tokens_positive is not None:
-        raise PromptError(f'tokens_positive was given together with {type(text).__name__} '
-                          f'{shorten(repr(text))}. Its spans are positions in one caption: pass the caption '
-                          'as a string, or drop it.')
+        raise PromptError(
+            f'tokens_positive was given together with {type(text).__name__} '
+            f'{shorten(repr(text))}. Its spans are positions in one caption: pass the caption '
+            'as a string, or drop it.'
+        )
     if is_text and (tokens_positive is not None or not custom_entities):
         if overrides:
-            raise PromptError(f'Overrides for {shorten(str(sorted(overrides)))} were given with the caption '
-                              f"'{shorten(text)}'. They replace class names: pass a list of class names, or "
-                              'custom_entities=True, or drop them.')
+            raise PromptError(
+                f'Overrides for {shorten(str(sorted(overrides)))} were given with the caption '
+                f"'{shorten(text)}'. They replace class names: pass a list of class names, or "
+                'custom_entities=True, or drop them.'
+            )
         return prompt_from_caption(text, tokens_positive)
     return prompt_from_classes(_split_classes(text) if is_text else text, overrides)
 
@@ -273,13 +298,18 @@ def _split_classes(text: str) -> list[str]:
 def _hint_at_separator(name: str) -> None:
     print_log(
         f"The prompt '{shorten(name)}' is read as one class. If several are meant, put a dot and a blank "
-        "between them ('cat . dog') or pass a list.", logger='current', level=logging.WARNING)
+        "between them ('cat . dog') or pass a list.",
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def _phrase_from_spans(caption: str, index: int, spans: Sequence[Sequence[int]]) -> Phrase:
     checked = []
-    expected = ('Expected a list of [start, end] pairs of whole numbers, one list per phrase, for example '
-                '[[[0, 5]], [[9, 21], [30, 34]]].')
+    expected = (
+        'Expected a list of [start, end] pairs of whole numbers, one list per phrase, for example '
+        '[[[0, 5]], [[9, 21], [30, 34]]].'
+    )
     try:
         for start, end in spans:
             checked.append((operator.index(start), operator.index(end)))
@@ -292,37 +322,49 @@ def _phrase_from_spans(caption: str, index: int, spans: Sequence[Sequence[int]])
             raise PromptError(
                 f'Span [{start}, {end}] in tokens_positive[{index}] lies outside the caption '
                 f"'{shorten(caption)}' of {len(caption)} characters. Expected 0 <= start < end <= "
-                f'{len(caption)}: correct the span, or check that it belongs to this caption.')
+                f'{len(caption)}: correct the span, or check that it belongs to this caption.'
+            )
         if not caption[start:end].strip():
-            raise PromptError(f'Span [{start}, {end}] in tokens_positive[{index}] covers only blanks of the '
-                              f"caption '{shorten(caption)}'. Expected at least one word: correct or drop "
-                              'the span.')
+            raise PromptError(
+                f'Span [{start}, {end}] in tokens_positive[{index}] covers only blanks of the '
+                f"caption '{shorten(caption)}'. Expected at least one word: correct or drop "
+                'the span.'
+            )
     return Phrase(' / '.join(caption[start:end] for start, end in checked), tuple(checked))
 
 
 def _check_text(text: Any, what: str) -> None:
     if not isinstance(text, str):
-        raise PromptError(f'{what} is {shorten(repr(text))} ({type(text).__name__}). Expected a string, for '
-                          "example 'a man on a bicycle', or a list of class names for parse_prompt.")
+        raise PromptError(
+            f'{what} is {shorten(repr(text))} ({type(text).__name__}). Expected a string, for '
+            "example 'a man on a bicycle', or a list of class names for parse_prompt."
+        )
     if not any(map(str.isalnum, text)):
-        raise PromptError(f"{what} '{shorten(text)}' has no letter or digit. Expected class names or a "
-                          'sentence: say what to look for.')
+        raise PromptError(
+            f"{what} '{shorten(text)}' has no letter or digit. Expected class names or a "
+            'sentence: say what to look for.'
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise PromptError(f'{what} {shorten(ascii(text))} has half a character (a lone surrogate) at '
-                          f'position {error.start}. Expected valid Unicode: read the file as UTF-8, or '
-                          'remove it.') from error
+        raise PromptError(
+            f'{what} {shorten(ascii(text))} has half a character (a lone surrogate) at '
+            f'position {error.start}. Expected valid Unicode: read the file as UTF-8, or '
+            'remove it.'
+        ) from error
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:
     example = "Expected a list of class names, for example ['cat', 'traffic light']."
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
-        raise PromptError(f'Class names are {shorten(repr(names))} ({type(names).__name__}). {example} A '
-                          "string such as 'cat . dog' goes through parse_prompt(text, custom_entities=True).")
+        raise PromptError(
+            f'Class names are {shorten(repr(names))} ({type(names).__name__}). {example} A '
+            "string such as 'cat . dog' goes through parse_prompt(text, custom_entities=True)."
+        )
     if isinstance(names, (Set, Mapping)):  # the order is the meaning of the labels
-        raise PromptError(f'Class names are a {type(names).__name__}, which has no order that labels could '
-                          f'refer to. {example}')
+        raise PromptError(
+            f'Class names are a {type(names).__name__}, which has no order that labels could refer to. {example}'
+        )
     try:
         names = tuple(names)
     except TypeError as error:  # an array without dimensions says that it can be iterated over
@@ -332,14 +374,18 @@ def _checked_names(names: Any) -> tuple[str, ...]:
     first_position: dict[str, int] = {}
     for index, name in enumerate(names):
         if not isinstance(name, str):
-            raise PromptError(f'Class name {shorten(repr(name))} (position {index}) is of type '
-                              f"{type(name).__name__}. Expected text: write '{shorten(str(name))}' in "
-                              'quotes, or the name it stands for.')
+            raise PromptError(
+                f'Class name {shorten(repr(name))} (position {index}) is of type '
+                f"{type(name).__name__}. Expected text: write '{shorten(str(name))}' in "
+                'quotes, or the name it stands for.'
+            )
         earlier = first_position.setdefault(name.strip().casefold(), index)
         if earlier != index:
-            raise PromptError(f"Class name '{shorten(name)}' is given twice (positions {earlier} and "
-                              f'{index}). Expected every class once (upper and lower case count as equal): '
-                              'remove or rename one.')
+            raise PromptError(
+                f"Class name '{shorten(name)}' is given twice (positions {earlier} and "
+                f'{index}). Expected every class once (upper and lower case count as equal): '
+                'remove or rename one.'
+            )
     return tuple(name.strip() for name in names)
 
 
@@ -348,16 +394,22 @@ def _checked_overrides(overrides: Any, names: tuple[str, ...]) -> Mapping[str, M
         return {}
     known = {*names, *map(clean_class_name, names)}
     if not isinstance(overrides, Mapping):
-        raise PromptError(f'Overrides are {shorten(repr(overrides))} ({type(overrides).__name__}). Expected '
-                          "a dict from class name to words, for example {'pothole': {'name': 'holes', "
-                          "'suffix': ' on the road'}}.")
+        raise PromptError(
+            f'Overrides are {shorten(repr(overrides))} ({type(overrides).__name__}). Expected '
+            "a dict from class name to words, for example {'pothole': {'name': 'holes', "
+            "'suffix': ' on the road'}}."
+        )
     for name, override in overrides.items():
         if name not in known:
-            raise PromptError(f"Override for '{shorten(str(name))}' matches no class name. Expected one of "
-                              f'{shorten(str(list(names)), 200)}: correct its spelling or remove it.')
+            raise PromptError(
+                f"Override for '{shorten(str(name))}' matches no class name. Expected one of "
+                f'{shorten(str(list(names)), 200)}: correct its spelling or remove it.'
+            )
         parts = override.items() if isinstance(override, Mapping) else ((None, override),)
         for key, value in parts:
             if key not in ('prefix', 'name', 'suffix') or not isinstance(value, str):
-                raise PromptError(f"Override for '{shorten(str(name))}' is {shorten(repr(override))}. "
-                                  "Expected texts under 'prefix', 'name' and 'suffix', any of them left out.")
+                raise PromptError(
+                    f"Override for '{shorten(str(name))}' is {shorten(repr(override))}. "
+                    "Expected texts under 'prefix', 'name' and 'suffix', any of them left out."
+                )
     return overrides

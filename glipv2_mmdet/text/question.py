@@ -3,20 +3,22 @@
 In: a question, and for grounded training the character spans of boxes on ``question + ' ' + answer``. Out: a
 :class:`~glipv2_mmdet.text.Prompt`. Source: grounded VQA, GLIPv2 (Zhang et al., 2022), section 4.
 """
+
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
 
-from .noun_phrases import find_noun_phrases
-from .prompt import Phrase, Prompt, PromptError, Span, shorten
+from glipv2_mmdet.text.noun_phrases import find_noun_phrases
+from glipv2_mmdet.text.prompt import Phrase, Prompt, PromptError, Span, shorten
 
 #: Name of the phrase that stands for the answer, in labels of boxes.
 ANSWER_PHRASE = 'answer'
 
 
-def question_prompt(question: str, answer_token: str | None = None,
-                    tokens_positive: Sequence[Sequence[Sequence[int]]] | None = None) -> Prompt:
+def question_prompt(
+    question: str, answer_token: str | None = None, tokens_positive: Sequence[Sequence[Sequence[int]]] | None = None
+) -> Prompt:
     """Make the prompt of a question.
 
     Args:
@@ -48,8 +50,10 @@ def question_prompt(question: str, answer_token: str | None = None,
         except (TypeError, ValueError) as error:
             if isinstance(error, PromptError):
                 raise
-            raise PromptError(f'tokens_positive is {shorten(repr(tokens_positive))}. Expected a list of [start, end] '
-                              'pairs of whole numbers per phrase, for example [[[0, 5]], [[9, 21]]].') from error
+            raise PromptError(
+                f'tokens_positive is {shorten(repr(tokens_positive))}. Expected a list of [start, end] '
+                'pairs of whole numbers per phrase, for example [[[0, 5]], [[9, 21]]].'
+            ) from error
     if all(answer_span not in phrase.spans for phrase in phrases):
         phrases.append(Phrase(ANSWER_PHRASE, (answer_span,)))
     return Prompt(f'{question} {answer_token}', tuple(phrases), is_detection=False)

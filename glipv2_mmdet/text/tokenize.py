@@ -3,6 +3,7 @@
 Comes after ``prompt.py`` and before the language model. Token positions come from the character offsets the
 tokenizer reports, never from guessing neighbours; a phrase that loses all its tokens is named in a warning.
 """
+
 from __future__ import annotations
 
 import inspect
@@ -19,9 +20,9 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from . import clip_vocabulary
-from .captions import close_up
-from .prompt import Phrase, Prompt, PromptError, shorten
+from glipv2_mmdet.text import clip_vocabulary
+from glipv2_mmdet.text.captions import close_up
+from glipv2_mmdet.text.prompt import Phrase, Prompt, PromptError, shorten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,6 +46,7 @@ class TokenizedPrompt:
         phrase_tokens: K tuples of positions in ``input_ids``; ``()`` for a phrase behind the token limit.
         is_cut: Words behind the token limit are missing.
     """
+
     prompt: Prompt
     input_ids: tuple[int, ...]
     phrase_tokens: tuple[tuple[int, ...], ...]
@@ -65,6 +67,7 @@ class TokenBatch:
         mask: (B, T) bool, True = real token.
         lengths: B numbers of real tokens, on the host, so that asking for padding does not wait for a device.
     """
+
     input_ids: Tensor
     mask: Tensor
     lengths: tuple[int, ...]
@@ -95,13 +98,9 @@ class PromptTokenizer:
             does not hold its whole vocabulary, or ``max_tokens`` leaves no room for a word.
     """
 
-    def __init__(self,
-                 vocab: str | Path = 'bert-base-uncased',
-                 max_tokens: int = 256,
-                 lowercase: bool = True) -> None:
+    def __init__(self, vocab: str | Path = 'bert-base-uncased', max_tokens: int = 256, lowercase: bool = True) -> None:
         if max_tokens < 3:
-            raise ValueError(f'max_tokens is {max_tokens}. Expected at least 3 (start, one word, end); 256 '
-                             'is usual.')
+            raise ValueError(f'max_tokens is {max_tokens}. Expected at least 3 (start, one word, end); 256 is usual.')
         self.vocab = str(vocab)
         self.max_tokens = max_tokens
         self.tokenizer = _load_tokenizer(vocab, lowercase)
@@ -129,7 +128,8 @@ class PromptTokenizer:
         if not isinstance(prompt, Prompt):
             raise PromptError(
                 f'The tokenizer was given {shorten(repr(prompt))} ({type(prompt).__name__}). Expected a '
-                'Prompt: make one with parse_prompt, prompt_from_classes or prompt_from_caption.')
+                'Prompt: make one with parse_prompt, prompt_from_classes or prompt_from_caption.'
+            )
         return self._cached_tokenize(prompt)
 
     def count_tokens(self, text: str) -> int:
@@ -139,8 +139,9 @@ class PromptTokenizer:
             PromptError: It is no text, or not valid Unicode.
         """
         if not isinstance(text, str):
-            raise PromptError(f'Tokens of {shorten(repr(text))} ({type(text).__name__}) cannot be counted. Expected a '
-                              'text.')
+            raise PromptError(
+                f'Tokens of {shorten(repr(text))} ({type(text).__name__}) cannot be counted. Expected a text.'
+            )
         return self._cached_count(text) if len(text) <= _MAX_COUNTED_LENGTH else self._count(text)
 
     def collate(self, tokenized: Sequence[TokenizedPrompt]) -> TokenBatch:
@@ -150,7 +151,7 @@ class PromptTokenizer:
         lengths = tuple(len(item.input_ids) for item in tokenized)
         input_ids = torch.full((len(tokenized), max(lengths)), self.pad_id, dtype=torch.long)
         for row, item in zip(input_ids, tokenized, strict=True):
-            row[:len(item.input_ids)] = torch.tensor(item.input_ids)
+            row[: len(item.input_ids)] = torch.tensor(item.input_ids)
         mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         return TokenBatch(input_ids, mask, lengths)
 
@@ -165,31 +166,39 @@ class PromptTokenizer:
 
         Tokenizing it gives the same tokens again, if they came from a text. Special tokens are left out.
         """
-        return close_up(self.tokenizer.decode(
-            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return close_up(
+            self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
 
     def _count(self, text: str) -> int:
         try:
             return len(self.tokenizer(text, add_special_tokens=False, verbose=False)['input_ids'])
         except TypeError as error:  # what the library says of half a character
-            raise PromptError(f'Text {shorten(ascii(text))} has half a character (a lone surrogate). Expected valid '
-                              'Unicode: read the file as UTF-8, or remove it.') from error
+            raise PromptError(
+                f'Text {shorten(ascii(text))} has half a character (a lone surrogate). Expected valid '
+                'Unicode: read the file as UTF-8, or remove it.'
+            ) from error
 
     def _tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         encoded = self.tokenizer(
-            prompt.text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+            prompt.text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
+        )
         ids, special = encoded['input_ids'], encoded['special_tokens_mask']
         # (start character, end character, position) of every token that stands for text
-        words = [(*offsets, position) for position, offsets in enumerate(encoded['offset_mapping'])
-                 if not special[position] and offsets[0] < offsets[1]]
+        words = [
+            (*offsets, position)
+            for position, offsets in enumerate(encoded['offset_mapping'])
+            if not special[position] and offsets[0] < offsets[1]
+        ]
         num_tokens = len(ids)
         if num_tokens > self.max_tokens:  # cut words, never the end token
             num_last = next((i for i, flag in enumerate(reversed(special)) if not flag), 0)
             first_cut = self.max_tokens - num_last
-            ids = ids[:first_cut] + ids[num_tokens - num_last:]
+            ids = ids[:first_cut] + ids[num_tokens - num_last :]
             words = [word for word in words if word[2] < first_cut]
         tokenized = TokenizedPrompt(
-            prompt, tuple(ids), _phrase_tokens(prompt, words), is_cut=num_tokens > self.max_tokens)
+            prompt, tuple(ids), _phrase_tokens(prompt, words), is_cut=num_tokens > self.max_tokens
+        )
         if tokenized.is_cut:
             self._warn_truncated(tokenized, num_tokens)
         self._warn_unknown(tokenized)
@@ -198,24 +207,36 @@ class PromptTokenizer:
     def _warn_truncated(self, tokenized: TokenizedPrompt, num_tokens: int) -> None:
         if not self._is_new(tokenized.prompt):
             return
-        lost = [f"'{shorten(phrase.name)}' (characters {phrase.spans[0][0]}-{phrase.spans[0][1]})"
-                for phrase, tokens in _phrases_with_tokens(tokenized) if not tokens]
+        lost = [
+            f"'{shorten(phrase.name)}' (characters {phrase.spans[0][0]}-{phrase.spans[0][1]})"
+            for phrase, tokens in _phrases_with_tokens(tokenized)
+            if not tokens
+        ]
         what = f'Phrases behind them cannot be found: {_name_list(lost)}.' if lost else 'No phrase is lost.'
         print_log(
             f"Prompt '{shorten(tokenized.prompt.text)}' has {num_tokens} tokens, this text encoder reads the "
             f'first {self.max_tokens}. {what} Shorten the caption, or pass class names as a list: lists are '
-            'split into chunks.', logger='current', level=logging.WARNING)
+            'split into chunks.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
     def _warn_unknown(self, tokenized: TokenizedPrompt) -> None:
         unknown_id = self.tokenizer.unk_token_id  # byte-level tokenizers never emit theirs for a word
-        unknown = [f"'{shorten(phrase.name)}'" for phrase, tokens in _phrases_with_tokens(tokenized)
-                   if tokens and all(tokenized.input_ids[token] == unknown_id for token in tokens)
-                   and self._is_new(phrase.name)]
+        unknown = [
+            f"'{shorten(phrase.name)}'"
+            for phrase, tokens in _phrases_with_tokens(tokenized)
+            if tokens
+            and all(tokenized.input_ids[token] == unknown_id for token in tokens)
+            and self._is_new(phrase.name)
+        ]
         if unknown:
             print_log(
                 f'No word of {_name_list(unknown)} is in the vocabulary {self.vocab!r}: such phrases all '
                 'look the same to the model. Use other words, in the language of the model.',
-                logger='current', level=logging.WARNING)
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _is_new(self, key: Prompt | str) -> bool:
         """Whether nothing was said about it yet. Not the token cache: an epoch of captions overflows that."""
@@ -233,16 +254,18 @@ class PromptTokenizer:
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and data-loader workers start with empty caches: an lru_cache cannot be pickled.
-        return {key: value for key, value in self.__dict__.items()
-                if key not in ('_cached_tokenize', '_cached_count', '_warned')}
+        return {
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in ('_cached_tokenize', '_cached_count', '_warned')
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._make_caches()
 
     def __repr__(self) -> str:
-        return (f'PromptTokenizer(vocab={self.vocab!r}, max_tokens={self.max_tokens}, '
-                f'vocab_size={self.vocab_size})')
+        return f'PromptTokenizer(vocab={self.vocab!r}, max_tokens={self.max_tokens}, vocab_size={self.vocab_size})'
 
 
 def _phrases_with_tokens(tokenized: TokenizedPrompt) -> Iterator[tuple[Phrase, tuple[int, ...]]]:
@@ -279,7 +302,8 @@ def _load_tokenizer(vocab: str | Path, lowercase: bool) -> PreTrainedTokenizerFa
             f"Vocabulary '{vocab}' is not a file or folder here, nor one of the names "
             f'{list(SHIPPED_VOCABS)}. Nothing is downloaded: give the path of a vocab.txt, or of a folder '
             'with the saved tokenizer. For CLIP, put its vocab.json and merges.txt into that folder, or give '
-            'its bpe_simple_vocab_16e6.txt.gz.')
+            'its bpe_simple_vocab_16e6.txt.gz.'
+        )
     if path.suffix == '.gz':
         return clip_vocabulary.tokenizer_from_merges(path)
     return _tokenizer_from_vocab(path, lowercase)
@@ -306,15 +330,20 @@ def _answer_token(tokenizer: PreTrainedTokenizerFast, mask_id: int | None) -> st
 def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:
     # Imported here: transformers takes seconds, and a prompt needs no tokenizer.
     from transformers import BertTokenizerFast
+
     try:
         entries = path.read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"Vocabulary file '{path}' is not UTF-8 text. Expected a WordPiece vocab.txt with "
-                         'one token per line; give another kind of tokenizer as its folder.') from error
+        raise ValueError(
+            f"Vocabulary file '{path}' is not UTF-8 text. Expected a WordPiece vocab.txt with "
+            'one token per line; give another kind of tokenizer as its folder.'
+        ) from error
     missing = [token for token in _BERT_SPECIAL_TOKENS if token not in entries]
     if missing:
-        raise ValueError(f"Vocabulary file '{path}' has no {', '.join(missing)}. Expected a WordPiece "
-                         'vocab.txt with one token per line; give another kind of tokenizer as its folder.')
+        raise ValueError(
+            f"Vocabulary file '{path}' has no {', '.join(missing)}. Expected a WordPiece "
+            'vocab.txt with one token per line; give another kind of tokenizer as its folder.'
+        )
     # transformers 5 renamed the argument and swallows the old one, ending with the special tokens only.
     parameters = inspect.signature(BertTokenizerFast.__init__).parameters
     argument = 'vocab' if 'vocab' in parameters else 'vocab_file'
@@ -325,15 +354,21 @@ def _tokenizer_from_vocab(path: Path, lowercase: bool) -> PreTrainedTokenizerFas
 
 def _tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, use_fast=True, trust_remote_code=False)
+            str(folder), local_files_only=True, use_fast=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"Folder '{folder}' has no tokenizer that transformers can read ({error}). Expected "
-                         'tokenizer.json or vocab.txt with tokenizer_config.json.') from error
+        raise ValueError(
+            f"Folder '{folder}' has no tokenizer that transformers can read ({error}). Expected "
+            'tokenizer.json or vocab.txt with tokenizer_config.json.'
+        ) from error
     if not tokenizer.is_fast:
-        raise ValueError(f"The tokenizer in '{folder}' ({type(tokenizer).__name__}) reports no character "
-                         'offsets. Expected a fast one: save it with tokenizer.json.')
+        raise ValueError(
+            f"The tokenizer in '{folder}' ({type(tokenizer).__name__}) reports no character "
+            'offsets. Expected a fast one: save it with tokenizer.json.'
+        )
     vocab_file = folder / 'vocab.txt'
     if vocab_file.is_file():
         _check_size(tokenizer, vocab_file.read_text(encoding='utf-8').splitlines(), vocab_file)
@@ -342,6 +377,8 @@ def _tokenizer_from_folder(folder: Path) -> PreTrainedTokenizerFast:
 
 def _check_size(tokenizer: PreTrainedTokenizerFast, entries: list[str], path: Path) -> None:
     if len(tokenizer) < len(set(entries)):
-        raise ValueError(f"transformers read {len(tokenizer)} of the {len(set(entries))} tokens in '{path}'. "
-                         'Expected all: the installed version reads this file in another way. Save the '
-                         'tokenizer as a folder with tokenizer.json and give that folder.')
+        raise ValueError(
+            f"transformers read {len(tokenizer)} of the {len(set(entries))} tokens in '{path}'. "
+            'Expected all: the installed version reads this file in another way. Save the '
+            'tokenizer as a folder with tokenizer.json and give that folder.'
+        )

@@ -20,8 +20,8 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from ..text import question_prompt, read_answers
-from .text_panel import PanelText, panel_of
+from glipv2_mmdet.text import question_prompt, read_answers
+from glipv2_mmdet.visualization.text_panel import PanelText, panel_of
 
 SPLITS = ('train', 'val', 'test')
 _RESIZING = frozenset({'Resize', 'FixScaleResize', 'FixShapeResize', 'RandomChoiceResize', 'RandomResize'})
@@ -44,8 +44,9 @@ class PaintedSample:
     picture: np.ndarray
 
 
-def paint_samples(cfg: Config, split: str = 'train', number: int = 8,
-                  places: Sequence[int] | None = None) -> Iterator[PaintedSample]:
+def paint_samples(
+    cfg: Config, split: str = 'train', number: int = 8, places: Sequence[int] | None = None
+) -> Iterator[PaintedSample]:
     """Paints samples of a split, by default from all over the data set.
 
     Args:
@@ -90,8 +91,10 @@ def annotated_panel(sample: DetDataSample, answers: Sequence[str] = ()) -> tuple
         rows = np.atleast_2d(np.asarray(scores))
         if sample.get('prompt', None) is not None:  # a grounded question: its phrases have boxes
             return (*panel_of(sample), PanelText(_best_answers(rows[0], answers)))
-        lines = [PanelText(f'{question}   {_best_answers(row, answers)}')
-                 for question, row in zip(questions, rows, strict=True)]
+        lines = [
+            PanelText(f'{question}   {_best_answers(row, answers)}')
+            for question, row in zip(questions, rows, strict=True)
+        ]
         rest = len(lines) - _MOST_QUESTIONS
         return (*lines[:_MOST_QUESTIONS], *([PanelText(f'and {rest} more questions', quiet=True)] if rest > 0 else []))
     given = sample.get('gt_answers', None)

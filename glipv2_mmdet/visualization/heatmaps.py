@@ -19,9 +19,9 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from ..text import Phrase, Prompt, phrase_scores, phrase_token_map, word_spans
-from .palette import label_font
-from .text_panel import PanelText, paint_panel
+from glipv2_mmdet.text import Phrase, Prompt, phrase_scores, phrase_token_map, word_spans
+from glipv2_mmdet.visualization.palette import label_font
+from glipv2_mmdet.visualization.text_panel import PanelText, paint_panel
 
 _LEAST_OPACITY, _MOST_OPACITY = 0.15, 0.75
 _GAP = 8
@@ -44,8 +44,13 @@ class WordHeatmaps:
 
 
 @torch.no_grad()
-def word_heatmaps(detector: nn.Module, image: str | np.ndarray, text: str | list[str], custom_entities: bool = True,
-                  whole_phrases: bool = False) -> WordHeatmaps:
+def word_heatmaps(
+    detector: nn.Module,
+    image: str | np.ndarray,
+    text: str | list[str],
+    custom_entities: bool = True,
+    whole_phrases: bool = False,
+) -> WordHeatmaps:
     """Scores of one prompt on one image.
 
     Args:
@@ -84,10 +89,14 @@ def word_heatmaps(detector: nn.Module, image: str | np.ndarray, text: str | list
 def words_of(prompt: Prompt) -> Prompt:
     """The same text with every word that belongs to a phrase as a phrase of its own; all words where none does."""
     inside = [span for phrase in prompt.phrases for span in phrase.spans]
-    words = [(start, end) for start, end in word_spans(prompt.text)
-             if not inside or any(first < end and start < last for first, last in inside)]
-    return Prompt(prompt.text, tuple(Phrase(prompt.text[start:end], ((start, end),)) for start, end in words),
-                  prompt.is_detection)
+    words = [
+        (start, end)
+        for start, end in word_spans(prompt.text)
+        if not inside or any(first < end and start < last for first, last in inside)
+    ]
+    return Prompt(
+        prompt.text, tuple(Phrase(prompt.text[start:end], ((start, end),)) for start, end in words), prompt.is_detection
+    )
 
 
 def draw_word_heatmaps(heatmaps: WordHeatmaps, columns: int = 4, tile_width: int = 320) -> np.ndarray:
@@ -118,19 +127,24 @@ def draw_word_heatmaps(heatmaps: WordHeatmaps, columns: int = 4, tile_width: int
     sheet = np.full((rows * (tile_height + _GAP) + _GAP, columns * (tile_width + _GAP) + _GAP, 3), 255, dtype=np.uint8)
     for place, tile in enumerate(tiles):
         y, x = (place // columns) * (tile_height + _GAP) + _GAP, (place % columns) * (tile_width + _GAP) + _GAP
-        sheet[y:y + tile.shape[0], x:x + tile_width] = tile
+        sheet[y : y + tile.shape[0], x : x + tile_width] = tile
     return sheet
 
 
-def _on_image(scores: Tensor, level_shapes: tuple[tuple[int, int], ...], padded: tuple[int, int],
-              shown: tuple[int, int], original: tuple[int, int]) -> Tensor:
+def _on_image(
+    scores: Tensor,
+    level_shapes: tuple[tuple[int, int], ...],
+    padded: tuple[int, int],
+    shown: tuple[int, int],
+    original: tuple[int, int],
+) -> Tensor:
     """(A, W) over all levels to (W, H, W) in original pixels, the highest of the levels at each place."""
     best: Tensor | None = None
     for part, shape in zip(scores.split([h * w for h, w in level_shapes]), level_shapes, strict=True):
         level = part.T.reshape(1, -1, *shape)
         level = F.interpolate(level, padded, mode='bilinear', align_corners=False)
         best = level if best is None else torch.maximum(best, level)
-    best = best[..., :shown[0], :shown[1]]  # without the padding
+    best = best[..., : shown[0], : shown[1]]  # without the padding
     return F.interpolate(best, original, mode='bilinear', align_corners=False)[0]
 
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..text.prompt import shorten
-from .palette import label_font, phrase_colour
-from .text_panel import PanelText, paint_panel
+from glipv2_mmdet.text.prompt import shorten
+from glipv2_mmdet.visualization.palette import label_font, phrase_colour
+from glipv2_mmdet.visualization.text_panel import PanelText, paint_panel
 
 #: Pictures whose longer side is shorter are enlarged.
 LEAST_SIDE = 640
@@ -48,8 +48,9 @@ def enlarge(image: np.ndarray, least_side: int = LEAST_SIDE) -> tuple[np.ndarray
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), scale
 
 
-def paint(image: np.ndarray, marks: Marks, paragraphs: Sequence[PanelText] = (),
-          least_side: int = LEAST_SIDE) -> np.ndarray:
+def paint(
+    image: np.ndarray, marks: Marks, paragraphs: Sequence[PanelText] = (), least_side: int = LEAST_SIDE
+) -> np.ndarray:
     """A picture with its marks, and with text below.
 
     Args:
@@ -108,8 +109,9 @@ def font_size(shape: tuple[int, ...]) -> int:
     return int(max(13, min(side / 40, 26), side / 60))
 
 
-def place_label(box: np.ndarray, text: str, size: int, picture: tuple[int, int],
-                taken: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float] | None:
+def place_label(
+    box: np.ndarray, text: str, size: int, picture: tuple[int, int], taken: list[tuple[float, float, float, float]]
+) -> tuple[float, float, float, float] | None:
     """Where the label of a box goes: a place inside the picture that covers no other label.
 
     Args:

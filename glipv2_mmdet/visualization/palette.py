@@ -12,8 +12,17 @@ from PIL import ImageFont
 Colour = tuple[int, int, int]
 # Told apart by hue and lightness, also by most colour-blind readers, and legible on dark ground.
 _COLOURS: tuple[Colour, ...] = (
-    (255, 127, 14), (86, 180, 233), (240, 228, 66), (230, 97, 190), (0, 190, 140), (255, 99, 92), (170, 150, 255),
-    (166, 216, 84), (229, 196, 148), (120, 220, 232))
+    (255, 127, 14),
+    (86, 180, 233),
+    (240, 228, 66),
+    (230, 97, 190),
+    (0, 190, 140),
+    (255, 99, 92),
+    (170, 150, 255),
+    (166, 216, 84),
+    (229, 196, 148),
+    (120, 220, 232),
+)
 _GOLDEN = 0.618034
 _LEAST_LUMINANCE = 0.5
 

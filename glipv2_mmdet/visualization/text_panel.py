@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..text import Prompt, PromptError, parse_prompt
-from .palette import Colour, label_font, phrase_colour
+from glipv2_mmdet.text import Prompt, PromptError, parse_prompt
+from glipv2_mmdet.visualization.palette import Colour, label_font, phrase_colour
 
 BACKGROUND: Colour = (24, 26, 30)
 PLAIN: Colour = (225, 228, 232)
@@ -73,8 +73,9 @@ def phrase_panel(text: str, phrases: Sequence[Any]) -> PanelText:
     return PanelText(text, _phrase_spans(phrases, text))
 
 
-def answer_panel(question: str, texts: Sequence[str], scores: Sequence[float],
-                 phrases: Sequence[Any] = ()) -> tuple[PanelText, ...]:
+def answer_panel(
+    question: str, texts: Sequence[str], scores: Sequence[float], phrases: Sequence[Any] = ()
+) -> tuple[PanelText, ...]:
     """A question, unless it is empty, and its best answers."""
     lines = [f'{answer}   {float(score):.2f}' for answer, score in zip(texts, scores, strict=True)][:_MOST_ANSWERS]
     head = (phrase_panel(question, phrases),) if question else ()
@@ -94,12 +95,13 @@ def wrap(paragraph: PanelText, width: int, size: int) -> list[Line]:
     for word_start, word_end in _words(paragraph.text):
         # a line never has more characters than pixels; measuring all of a long word for every line would take minutes
         while word_end - word_start > 1 and (
-                word_end - word_start > width or font.getlength(paragraph.text[word_start:word_end]) > width):
+            word_end - word_start > width or font.getlength(paragraph.text[word_start:word_end]) > width
+        ):
             if end > start:
                 lines.append((start, end))
             cut = word_start + 1
             most = min(word_end, word_start + width)
-            while cut < most and font.getlength(paragraph.text[word_start:cut + 1]) <= width:
+            while cut < most and font.getlength(paragraph.text[word_start : cut + 1]) <= width:
                 cut += 1
             lines.append((word_start, cut))
             start = end = word_start = cut
@@ -152,9 +154,12 @@ def shown_prompt(sample: Any) -> Prompt | None:
     if text is None:
         return None
     try:
-        return parse_prompt(text, custom_entities=sample.get('custom_entities', False),
-                            overrides=sample.get('caption_prompt', None),
-                            tokens_positive=sample.get('tokens_positive', None))
+        return parse_prompt(
+            text,
+            custom_entities=sample.get('custom_entities', False),
+            overrides=sample.get('caption_prompt', None),
+            tokens_positive=sample.get('tokens_positive', None),
+        )
     except PromptError:  # a picture is worth having without its text
         return None
 

@@ -1,6 +1,6 @@
 """mmdet's visualizer with a colour per phrase, legible labels at any size, and the text under the picture.
 
-    visualizer = dict(type='GLIPv2Visualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='GLIPv2Visualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from mmengine.structures import InstanceData
 from PIL import Image
 from torch import Tensor
 
-from .painting import LEAST_SIDE, Marks, enlarge, font_size, paint_marks
-from .text_panel import PanelText, paint_panel, panel_of, shown_prompt
+from glipv2_mmdet.visualization.painting import LEAST_SIDE, Marks, enlarge, font_size, paint_marks
+from glipv2_mmdet.visualization.text_panel import PanelText, paint_panel, panel_of, shown_prompt
 
 
 @VISUALIZERS.register_module()
@@ -39,9 +39,19 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         super().__init__(name=name, **kwargs)
         self.least_side = least_side
 
-    def add_datasample(self, name: str, image: np.ndarray, data_sample: DetDataSample | None = None,
-                       draw_gt: bool = True, draw_pred: bool = True, show: bool = False, wait_time: float = 0,
-                       out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: DetDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
         """Draws what mmdet's does, enlarged and with the text below; arguments as there. ``image`` is RGB."""
         columns = []
         if data_sample is not None:
@@ -63,8 +73,14 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         else:
             self.add_image(name, picture, step)
 
-    def compose(self, image: np.ndarray, columns: Sequence[InstanceData], sample: DetDataSample | None,
-                paragraphs: Sequence[PanelText], titles: Sequence[str] = ()) -> np.ndarray:
+    def compose(
+        self,
+        image: np.ndarray,
+        columns: Sequence[InstanceData],
+        sample: DetDataSample | None,
+        paragraphs: Sequence[PanelText],
+        titles: Sequence[str] = (),
+    ) -> np.ndarray:
         """The picture of a sample: enlarged, once per set of instances, with titles above and text below.
 
         Args:
@@ -81,8 +97,10 @@ class GLIPv2Visualizer(DetLocalVisualizer):
         drawn = [self.draw_phrases(large, instances, scale, sample) for instances in columns] or [large]
         size, width = font_size(large.shape), large.shape[1]
         if titles:
-            drawn = [np.concatenate((paint_panel([PanelText(title, quiet=True)], width, size), part))
-                     for title, part in zip(titles, drawn, strict=True)]
+            drawn = [
+                np.concatenate((paint_panel([PanelText(title, quiet=True)], width, size), part))
+                for title, part in zip(titles, drawn, strict=True)
+            ]
         picture = np.concatenate(drawn, axis=1)
         return np.concatenate((picture, paint_panel(paragraphs, picture.shape[1], size)))
 
@@ -97,11 +115,17 @@ class GLIPv2Visualizer(DetLocalVisualizer):
             sample: names the phrases where the instances do not.
         """
         labels = [int(label) for label in instances.labels]
-        return paint_marks(image, Marks(
-            labels=labels, names=self._names(instances, sample, labels),
-            boxes=_as_numbers(instances.bboxes) if 'bboxes' in instances else None,
-            scores=_as_numbers(instances.scores) if 'scores' in instances else None,
-            masks=_as_bitmaps(instances.masks) if 'masks' in instances and labels else None), scale)
+        return paint_marks(
+            image,
+            Marks(
+                labels=labels,
+                names=self._names(instances, sample, labels),
+                boxes=_as_numbers(instances.bboxes) if 'bboxes' in instances else None,
+                scores=_as_numbers(instances.scores) if 'scores' in instances else None,
+                masks=_as_bitmaps(instances.masks) if 'masks' in instances and labels else None,
+            ),
+            scale,
+        )
 
     def _names(self, instances: InstanceData, sample: DetDataSample, labels: list[int]) -> list[str]:
         if 'label_names' in instances:

@@ -53,7 +53,8 @@ def train_two_steps(rank: int, port: int, folder: str) -> None:
 @pytest.mark.distributed
 def test_two_ranks_of_one_image_have_the_gradients_of_one_rank_with_two(tmp_path):
     context = torch.multiprocessing.start_processes(
-        train_two_steps, (free_port(), str(tmp_path)), nprocs=2, join=False, start_method='spawn')
+        train_two_steps, (free_port(), str(tmp_path)), nprocs=2, join=False, start_method='spawn'
+    )
     deadline = time.monotonic() + TIMEOUT_S
     while not context.join(timeout=1):  # it returns whenever one of them ends
         if time.monotonic() > deadline:

@@ -50,7 +50,7 @@ def gather(rank: int) -> dict:
     counts = exchange_counts((len(rows), 10 + rank), rows.device)
     blocks = gather_rows(rows, [count[0] for count in counts])
     names = gather_rows(torch.arange(len(rows)), [count[0] for count in counts])
-    (torch.cat(blocks) ** 2 * (10.0 ** rank)).sum().backward()
+    (torch.cat(blocks) ** 2 * (10.0**rank)).sum().backward()
     return dict(counts=counts, blocks=[block.detach() for block in blocks], names=names, gradient=rows.grad)
 
 

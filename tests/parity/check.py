@@ -5,6 +5,7 @@
 Runs every case found in the fixtures folder DIR, prints the largest error of every array beside its
 tolerance, and exits with 1 when one is past it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -44,8 +45,7 @@ def compare_all(cases: list[Case]) -> Iterator[Comparison]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dir', type=Path, help='fixtures folder')
     parser.add_argument('--json', type=Path, help='also write the table as JSON')
     args = parser.parse_args(argv)

@@ -1,4 +1,5 @@
 """Compares arrays with what another implementation got, and prints the result as a table."""
+
 from __future__ import annotations
 
 import math
@@ -34,6 +35,7 @@ class Row:
         unit: ``'relative'``, ``'absolute'`` or ``'entries'``.
         note: why nothing was compared, or what is wrong besides numbers.
     """
+
     case: str
     array: str
     error: float | None
@@ -58,11 +60,13 @@ class Row:
 @dataclass
 class Comparison:
     """Rows of one case, as they come in."""
+
     case: str
     rows: list[Row] = field(default_factory=list)
 
-    def relative(self, array: str, got: object, want: object, tolerance: float,
-                 also: Iterable[float] = (), floor: float = 0.0) -> None:
+    def relative(
+        self, array: str, got: object, want: object, tolerance: float, also: Iterable[float] = (), floor: float = 0.0
+    ) -> None:
         """Largest difference over the largest magnitude of ``want``.
 
         ``also``: more relative errors of it; ``floor``: smaller magnitudes than this count as this.
@@ -134,7 +138,8 @@ def summary(rows: Iterable[Row]) -> str:
         worst = max((row for row in compared if row.unit == 'relative'), key=_badness, default=None)
         lines.append(
             f'{case}: {len(compared) - len(failed)} of {len(compared)} arrays agree'
-            + (f', largest relative error {worst.error:.1e} ({worst.array})' if worst else ''))
+            + (f', largest relative error {worst.error:.1e} ({worst.array})' if worst else '')
+        )
     return '\n'.join(lines)
 
 

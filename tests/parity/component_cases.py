@@ -1,4 +1,5 @@
 """Single operations and components against the fixtures' ``ops`` and ``reference`` folders."""
+
 from __future__ import annotations
 
 from tests.parity.compare import Comparison
@@ -27,8 +28,11 @@ def compare_component_case(case: Case) -> Comparison:
     if run is None:
         result.skip('*', 'no component yet')
         return result
-    weights = {group: seeded_weights(case.root, tensors, arrays.info['salt'])
-               for group, tensors in arrays.info.get('specs', {}).items() if not group.startswith('grad_order')}
+    weights = {
+        group: seeded_weights(case.root, tensors, arrays.info['salt'])
+        for group, tensors in arrays.info.get('specs', {}).items()
+        if not group.startswith('grad_order')
+    }
     run(arrays, weights, result)
     for array in arrays.unused:
         result.fail(array, 'the fixture has this array, the check does not know it')

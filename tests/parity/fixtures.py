@@ -2,6 +2,7 @@
 
 Nothing about a case is known here: sizes, depths, prompts and salts all come from its files.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -32,6 +33,7 @@ class Case:
         part: stem of its arrays (``det``, ``caption``, ``bi_attention``, ...).
         root: the fixtures folder it was found in.
     """
+
     kind: str
     folder: Path
     part: str
@@ -45,6 +47,7 @@ class Case:
 @dataclass
 class Arrays:
     """Arrays of one ``.npz`` and the description beside it, if any; remembers which were asked for."""
+
     values: dict[str, np.ndarray]
     info: dict
     used: set[str] = field(default_factory=set)
@@ -84,14 +87,14 @@ def find_cases(root: Path) -> list[Case]:
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if root.is_dir() else []
     for folder in folders:
         if (folder / 'state_dict_spec.json').is_file():
-            cases += [Case('model', folder, mode, root)
-                      for mode in MODES if (folder / f'{mode}.npz').is_file()]
+            cases += [Case('model', folder, mode, root) for mode in MODES if (folder / f'{mode}.npz').is_file()]
         elif folder.name in ('ops', 'reference'):
             cases += [Case(folder.name, folder, path.stem, root) for path in sorted(folder.glob('*.npz'))]
     if not cases:
         raise FixtureError(
             f'No parity case in "{root}". Expected folders with state_dict_spec.json, settings.json, '
-            'inputs.npz and det.npz or caption.npz, or folders named "ops" and "reference" with .npz files.')
+            'inputs.npz and det.npz or caption.npz, or folders named "ops" and "reference" with .npz files.'
+        )
     return cases
 
 
@@ -112,8 +115,7 @@ def find_beside(root: Path, name: str) -> Path:
     for folder in (root, root.parent):
         if (folder / name).exists():
             return folder / name
-    raise FixtureError(
-        f'"{name}" is neither in "{root}" nor in "{root.parent}". Copy it from the original fixtures.')
+    raise FixtureError(f'"{name}" is neither in "{root}" nor in "{root.parent}". Copy it from the original fixtures.')
 
 
 def read_json(path: Path) -> dict:

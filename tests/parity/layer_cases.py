@@ -1,4 +1,5 @@
 """Layers of the neck and the fusion against the fixtures: deformable convolution, bi-attention."""
+
 from __future__ import annotations
 
 import torch
@@ -23,11 +24,11 @@ def compare_deform_conv(arrays: Arrays, weights: dict[str, dict[str, Tensor]], r
         bias = weights[f'stride{stride}'][f'stride{stride}.bias']
         want = arrays[f'out_{source}']
 
-        def convolve(x: Tensor, steering: Tensor, size=want.shape[-2:], weight=weight, bias=bias,
-                     stride=stride) -> Tensor:
-            offset, mask = steering[:, :2 * NUM_TAPS], steering[:, 2 * NUM_TAPS:].sigmoid()
-            return modulated_deform_conv(
-                x, read_as_size(offset, size), read_as_size(mask, size), weight, bias, stride)
+        def convolve(
+            x: Tensor, steering: Tensor, size=want.shape[-2:], weight=weight, bias=bias, stride=stride
+        ) -> Tensor:
+            offset, mask = steering[:, : 2 * NUM_TAPS], steering[:, 2 * NUM_TAPS :].sigmoid()
+            return modulated_deform_conv(x, read_as_size(offset, size), read_as_size(mask, size), weight, bias, stride)
 
         out = convolve(x, steering)
         against_ramp(out).backward()
@@ -40,13 +41,13 @@ def compare_deform_conv(arrays: Arrays, weights: dict[str, dict[str, Tensor]], r
 
 def compare_bi_attention(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:
     settings = arrays.info['settings']
-    attention = BiAttention(
-        settings['v_dim'], settings['l_dim'], settings['embed_dim'], settings['num_heads']).eval()
+    attention = BiAttention(settings['v_dim'], settings['l_dim'], settings['embed_dim'], settings['num_heads']).eval()
     # the fixture has the block alone; give it the name it has inside a model, so that the name table applies
     named = {f'bbox_head.head.dyhead_tower.0.b_attn.{key}': value for key, value in weights['module'].items()}
     converted = to_ours(named, Layout('mmdet', early_fusion=True, out_indices=())).state_dict
     attention.load_state_dict(
-        {key.removeprefix('fusion.blocks.0.attention.'): value for key, value in converted.items()})
+        {key.removeprefix('fusion.blocks.0.attention.'): value for key, value in converted.items()}
+    )
 
     names = sorted(arrays.starting_with('visual_'), key=lambda name: int(name.split('_')[1]))
     visual = [arrays.tensor(name).requires_grad_() for name in names]

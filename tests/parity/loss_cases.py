@@ -1,4 +1,5 @@
 """Pre-training losses against the fixtures: region-word, inter-image, masked words."""
+
 from __future__ import annotations
 
 import torch
@@ -16,7 +17,8 @@ from tests.parity.fixtures import Arrays
 def compare_token_losses(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:
     logits = arrays.tensor('logits').requires_grad_()
     loss = RegionWordFocalLoss(alpha=0.25, gamma=2.0)(
-        logits, arrays.tensor('targets'), arrays.tensor('text_mask').bool(), torch.tensor(1.0))
+        logits, arrays.tensor('targets'), arrays.tensor('text_mask').bool(), torch.tensor(1.0)
+    )
     loss.backward()
     result.relative('loss_focal', loss, arrays['loss_focal'], OPERATIONS)
     result.relative('grad_focal', logits.grad, arrays['grad_focal'], OPERATIONS)
@@ -48,18 +50,20 @@ def compare_inter_image_contrast(arrays: Arrays, weights: dict[str, dict[str, Te
     result.relative('text_emb', words, arrays.tensor('text_emb')[word_mask], OPERATIONS)
 
     labels = _region_word_labels(arrays, region_mask, word_mask)
-    positive = positive_pairs(
-        labels.annotated, labels.same_image, labels.region_categories, labels.word_categories)
-    result.equal('full_positive_map', positive,
-                 arrays.tensor('full_positive_map').bool()[region_mask.flatten()][:, word_mask])
+    positive = positive_pairs(labels.annotated, labels.same_image, labels.region_categories, labels.word_categories)
+    result.equal(
+        'full_positive_map', positive, arrays.tensor('full_positive_map').bool()[region_mask.flatten()][:, word_mask]
+    )
 
     regions = arrays.tensor('region_emb')[region_mask].requires_grad_()
     words = arrays.tensor('text_emb')[word_mask].requires_grad_()
     logits = regions @ words.T / loss.log_scale.exp()
-    result.relative('loss_box_to_token', multi_positive_cross_entropy(logits, positive), arrays['loss_box_to_token'],
-                    OPERATIONS)
-    result.relative('loss_token_to_box', multi_positive_cross_entropy(logits.T, positive.T),
-                    arrays['loss_token_to_box'], OPERATIONS)
+    result.relative(
+        'loss_box_to_token', multi_positive_cross_entropy(logits, positive), arrays['loss_box_to_token'], OPERATIONS
+    )
+    result.relative(
+        'loss_token_to_box', multi_positive_cross_entropy(logits.T, positive.T), arrays['loss_token_to_box'], OPERATIONS
+    )
     total = loss.contrast(regions, words, labels, int(arrays['num_pos']))
     total.backward()
     result.relative('loss_total', total, arrays['loss_total'], OPERATIONS)
@@ -79,9 +83,11 @@ def _region_word_labels(arrays: Arrays, region_mask: Tensor, word_mask: Tensor) 
     own_map = arrays.tensor('own_positive_map').bool()[region_mask]  # (R, T)
     places = torch.arange(word_mask.shape[1]).expand_as(word_mask)[word_mask]
     return RegionWordLabels(
-        annotated=own_map[:, places] & same_image, same_image=same_image,
+        annotated=own_map[:, places] & same_image,
+        same_image=same_image,
         region_categories=arrays.tensor('region_od_label')[region_mask].clamp(min=NO_CATEGORY),
-        word_categories=arrays.tensor('token_od_label')[word_mask].clamp(min=NO_CATEGORY))
+        word_categories=arrays.tensor('token_od_label')[word_mask].clamp(min=NO_CATEGORY),
+    )
 
 
 def compare_mlm_head(arrays: Arrays, weights: dict[str, dict[str, Tensor]], result: Comparison) -> None:

@@ -1,4 +1,5 @@
 """The mask head against the fixtures: hourglass, word-matched logits and their loss."""
+
 from __future__ import annotations
 
 import re
@@ -56,7 +57,8 @@ def compare_mask_predictor(arrays: Arrays, weights: dict[str, dict[str, Tensor]]
     with torch.no_grad():
         one_word = torch.eye(words.shape[1], dtype=torch.bool)
         every_word = torch.stack(
-            [head.match(features, words, images, row.expand(len(features), -1)) for row in one_word], dim=1)
+            [head.match(features, words, images, row.expand(len(features), -1)) for row in one_word], dim=1
+        )
     result.relative('logits', every_word.flatten()[::3], arrays['logits'], OPERATIONS)
     result.relative('logits_stats', stats(every_word), arrays['logits_stats'], OPERATIONS)
 

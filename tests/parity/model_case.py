@@ -1,4 +1,5 @@
 """Runs one prompt kind of a model case and compares everything the fixture holds."""
+
 from __future__ import annotations
 
 import re
@@ -37,6 +38,7 @@ IOU_CALCULATORS = {'train': 'BboxOverlaps2D_GLIP', 'train_plain_iou': 'BboxOverl
 @dataclass(frozen=True)
 class Batch:
     """Inputs of one case: what the detector gets, in its own terms."""
+
     mode: str
     settings: dict
     inputs: Arrays
@@ -44,8 +46,12 @@ class Batch:
 
     @classmethod
     def read(cls, case: Case) -> Batch:
-        return cls(case.part, read_json(case.folder / 'settings.json'), Arrays.read(case.folder, 'inputs'),
-                   Arrays.read(case.folder, case.part))
+        return cls(
+            case.part,
+            read_json(case.folder / 'settings.json'),
+            Arrays.read(case.folder, 'inputs'),
+            Arrays.read(case.folder, case.part),
+        )
 
     @cached_property
     def images(self) -> Tensor:
@@ -68,11 +74,13 @@ class Batch:
             shape = tuple(int(side) for side in self.inputs['img_shapes'][image])
             factors = tuple(float(factor) for factor in self.inputs['scale_factors'][image])
             original = tuple(round(side / factor) for side, factor in zip(shape, factors[::-1], strict=True))
-            sample = DetDataSample(metainfo=dict(
-                img_shape=shape, scale_factor=factors, ori_shape=original, **self.text_of(image)))
+            sample = DetDataSample(
+                metainfo=dict(img_shape=shape, scale_factor=factors, ori_shape=original, **self.text_of(image))
+            )
             sample.gt_instances = InstanceData(
                 bboxes=self.inputs.tensor(f'{self.mode}.gt_bboxes.{image}').float().reshape(-1, 4),
-                labels=self.inputs.tensor(f'{self.mode}.gt_labels.{image}').long())
+                labels=self.inputs.tensor(f'{self.mode}.gt_labels.{image}').long(),
+            )
             samples.append(sample)
         return samples
 
@@ -96,6 +104,7 @@ def compare_model_case(case: Case, model: GLIPv2, layout: Layout) -> Comparison:
 @dataclass
 class _Run:
     """The steps of one comparison; they share the batch, the model and the growing result."""
+
     batch: Batch
     model: GLIPv2
     layout: Layout
@@ -117,8 +126,11 @@ class _Run:
                 self._strided(f'{name}.{level}', feature)
             self._no_more(name, len(maps))
         lengths = [int(length) for length in arrays['num_valid_tokens']]
-        for name, words in (('lang_embedded', text.embedded), ('lang_hidden', text.hidden),
-                            ('fused_hidden', fused.text.hidden)):
+        for name, words in (
+            ('lang_embedded', text.embedded),
+            ('lang_hidden', text.hidden),
+            ('fused_hidden', fused.text.hidden),
+        ):
             for image, length in enumerate(lengths):
                 self._words(f'{name}.{image}', words[image, :length])
         for image, length in enumerate(lengths):
@@ -133,14 +145,13 @@ class _Run:
         num_words, tokenizer = text.mask.shape[1], model.language_model.tokenizer
         phrase_maps = [phrase_token_map(tokenizer(prompt), num_words) for prompt in prompts]
         positive_maps = [
-            phrase_map[sample.gt_instances.labels]
-            for phrase_map, sample in zip(phrase_maps, samples, strict=True)]
+            phrase_map[sample.gt_instances.labels] for phrase_map, sample in zip(phrase_maps, samples, strict=True)
+        ]
         for name, calculator in IOU_CALCULATORS.items():
             if f'{name}.loss_cls' not in arrays:
                 continue
             self._use_iou(calculator)
-            targets = model.bbox_head.assign(
-                outputs, [sample.gt_instances.bboxes for sample in samples], positive_maps)
+            targets = model.bbox_head.assign(outputs, [sample.gt_instances.bboxes for sample in samples], positive_maps)
             losses = model.bbox_head.loss(outputs, targets, fused.text.padding_aware_mask)
             self._losses(name, losses)
             self._assignment(name, targets, anchors=sum(sizes))
@@ -163,8 +174,7 @@ class _Run:
                     self._instances(f'pred.{name}.{frame}', image, sample.pred_instances)
 
     def _use_iou(self, calculator: str) -> None:
-        assigner = {**self.batch.settings['model']['train_cfg']['assigner'],
-                    'iou_calculator': dict(type=calculator)}
+        assigner = {**self.batch.settings['model']['train_cfg']['assigner'], 'iou_calculator': dict(type=calculator)}
         self.model.bbox_head.assigner = TASK_UTILS.build(assigner)
 
     def _tokens(self, prompts: list[Prompt]) -> None:
@@ -173,8 +183,7 @@ class _Run:
         wanted = self.batch.arrays['input_ids']
         lengths = self.batch.arrays['num_valid_tokens']
         self.result.equal('num_valid_tokens', [len(one.input_ids) for one in tokenized], lengths)
-        padded = [[*one.input_ids, *[tokenizer.pad_id] * (wanted.shape[1] - len(one.input_ids))]
-                  for one in tokenized]
+        padded = [[*one.input_ids, *[tokenizer.pad_id] * (wanted.shape[1] - len(one.input_ids))] for one in tokenized]
         self.result.equal('input_ids', padded, wanted)
 
     def _strided(self, key: str, feature: Tensor) -> None:
@@ -186,7 +195,7 @@ class _Run:
             return
         feature = feature.detach()
         total = relative_error(float(feature.double().abs().sum()), info['abs_sum'])
-        self.result.relative(key, feature.flatten()[::info['stride']], arrays[key], FEATURES, also=[total])
+        self.result.relative(key, feature.flatten()[:: info['stride']], arrays[key], FEATURES, also=[total])
 
     def _words(self, key: str, words: Tensor) -> None:
         """(tokens, channels) of one image; the layout in the description says which channels were kept."""
@@ -233,8 +242,10 @@ class _Run:
         arrays = self.batch.arrays
         self.model.zero_grad()
         loss.backward(retain_graph=True)
-        ours = {name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                for name, parameter in self.model.named_parameters()}
+        ours = {
+            name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for name, parameter in self.model.named_parameters()
+        }
         gradients = to_source(ours, self.layout)
         total = torch.stack([gradient.double().norm() for gradient in ours.values()]).norm()
         floor = GRADIENT_NOISE * float(total)
@@ -242,7 +253,7 @@ class _Run:
             gradient = gradients[key.removeprefix('grad.')]
             info = arrays.info[key]
             also = [relative_error(float(gradient.double().norm()), info['norm'], floor)]
-            gradient = gradient.flatten()[::info['stride']]
+            gradient = gradient.flatten()[:: info['stride']]
             self.result.relative(key, gradient, arrays[key], GRADIENTS, also=also, floor=floor)
         if 'grad_total_norm' in arrays:
             self.result.relative('grad_total_norm', total, arrays['grad_total_norm'], GRADIENT_NORM)

@@ -1,4 +1,5 @@
 """Numbers that stand for large arrays in the fixtures."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """The parity check in the suite: one test per case of the shared fixtures, and tests of the check itself."""
+
 import shutil
 
 import numpy as np
@@ -14,9 +15,17 @@ from tests.parity.model_case import compare_model_case
 
 MODEL_CASES = ('glip_a/det', 'glip_a/caption', 'glip_t/det', 'glip_t/caption')
 COMPONENT_CASES = (
-    'ops/modulated_deform_conv', 'reference/bi_attention', 'reference/token_losses', 'reference/shallow_contrastive_a',
-    'reference/shallow_contrastive_b', 'reference/shallow_contrastive_c', 'reference/mlm_head',
-    'reference/hourglass_n1_f256', 'reference/hourglass_n2_f384', 'reference/vl_mask_predictor')
+    'ops/modulated_deform_conv',
+    'reference/bi_attention',
+    'reference/token_losses',
+    'reference/shallow_contrastive_a',
+    'reference/shallow_contrastive_b',
+    'reference/shallow_contrastive_c',
+    'reference/mlm_head',
+    'reference/hourglass_n1_f256',
+    'reference/hourglass_n2_f384',
+    'reference/vl_mask_predictor',
+)
 
 
 @pytest.fixture(scope='module')
@@ -52,8 +61,11 @@ def test_component_computes_what_the_reference_computes(name, cases):
 
 @pytest.mark.parity
 def test_every_shared_case_is_tested_or_waits_for_its_component(cases):
-    waiting = {name for name, case in cases.items()
-               if case.kind != 'model' and not any(case.part.startswith(stem) for stem in COMPONENTS)}
+    waiting = {
+        name
+        for name, case in cases.items()
+        if case.kind != 'model' and not any(case.part.startswith(stem) for stem in COMPONENTS)
+    }
     assert set(cases) == {*MODEL_CASES, *COMPONENT_CASES, *waiting}
 
 

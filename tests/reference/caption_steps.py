@@ -1,4 +1,5 @@
 """Next-word scores with nothing kept: all words so far pass through encoder, fusion and head again at every step."""
+
 from __future__ import annotations
 
 import torch

@@ -55,9 +55,7 @@ def misread(steering: Tensor, coarse: Tensor) -> Tensor:
                 [
                     torch.stack(
                         [
-                            torch.stack(
-                                [buffer[(channel * height + row) * width + column] for column in range(width)]
-                            )
+                            torch.stack([buffer[(channel * height + row) * width + column] for column in range(width)])
                             for row in range(height)
                         ]
                     )

@@ -1,4 +1,5 @@
 """Nano models with random weights, one per task, as files and as inferencers."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def nano(tmp_path_factory) -> Callable[[str], GLIPv2Inferencer]:
             config = nano_config(name)
             built[name] = GLIPv2Inferencer(config, write_weights(config, folder / f'{name}.pth'), 'cpu')
         return built[name]
+
     return get
 
 
@@ -59,6 +61,7 @@ def nano_files(tmp_path_factory) -> Callable[[str], tuple[str, str]]:
             config.dump(folder / f'{name}.py')
             written[name] = str(folder / f'{name}.py'), str(write_weights(config, folder / f'{name}.pth'))
         return written[name]
+
     return get
 
 

@@ -1,4 +1,5 @@
 """Public weights, from a web server on this machine: converted once, checked, and whole or not there."""
+
 from __future__ import annotations
 
 import hashlib
@@ -50,8 +51,9 @@ def checkpoint_of(server, path: str | None = None) -> PublicCheckpoint:
 def test_the_file_is_converted_and_kept(server, weights, tmp_path):
     steps = []
     file = download(checkpoint_of(server), tmp_path / 'cache', server.url, lambda *step: steps.append(step))
-    assert [entry.name for entry in (tmp_path / 'cache').iterdir()] == [file.name] == [
-        f'glip_t-{server.path[-12:-4]}.pth']
+    assert (
+        [entry.name for entry in (tmp_path / 'cache').iterdir()] == [file.name] == [f'glip_t-{server.path[-12:-4]}.pth']
+    )
     written = read_checkpoint(file)
     expected = to_ours(weights).state_dict
     assert written['state_dict'].keys() == expected.keys()
@@ -102,8 +104,11 @@ def test_content_that_is_no_glip_is_an_error_and_no_file(server, tmp_path):
 
 def test_without_a_server_the_error_says_what_to_do(tmp_path):
     with pytest.raises(DownloadError, match=r'no answer.*copy the file from another machine'):
-        download(PublicCheckpoint('glip-t', 'https://weights.example/a-00000000.pth', '00000000'), tmp_path,
-                 'http://127.0.0.1:9')
+        download(
+            PublicCheckpoint('glip-t', 'https://weights.example/a-00000000.pth', '00000000'),
+            tmp_path,
+            'http://127.0.0.1:9',
+        )
 
 
 @pytest.mark.parametrize('name', PUBLIC_MODELS)

@@ -1,4 +1,5 @@
 """Fetching keeps its limits, whatever a server does."""
+
 from __future__ import annotations
 
 import time
@@ -70,6 +71,7 @@ def test_a_check_sees_every_address(server):
     def refuse(url: str) -> None:
         if url.endswith('/data'):
             raise FetchError('not there')
+
     with pytest.raises(FetchError, match='not there'):
         fetch(f'{server.url}/old', check=refuse)
     assert [path for path, _ in server.requests] == ['/old', '/data', '/old']

@@ -38,9 +38,14 @@ def data_folder(tmp_path_factory) -> Path:
             image.save(folder / split / f'{k}.png')
             images.append(dict(id=k, file_name=f'{k}.png', width=96, height=96))
             boxes.append(dict(id=k, image_id=k, category_id=k % 2 + 1, bbox=[x, y, 40, 40], area=1600, iscrowd=0))
-        content = dict(images=images, annotations=boxes, categories=[
-            dict(id=0, name='boxes', supercategory='none'),
-            *(dict(id=k, name=name, supercategory='boxes') for k, name in enumerate(CLASSES, start=1))])
+        content = dict(
+            images=images,
+            annotations=boxes,
+            categories=[
+                dict(id=0, name='boxes', supercategory='none'),
+                *(dict(id=k, name=name, supercategory='boxes') for k, name in enumerate(CLASSES, start=1)),
+            ],
+        )
         (folder / split / '_annotations.coco.json').write_text(json.dumps(content))
     return folder
 
@@ -66,9 +71,21 @@ def data(data_folder, tmp_path_factory):
 
 def settings(base, work_dir, **changes) -> FinetuneSettings:
     config, weights = base
-    return FinetuneSettings(**{**dict(
-        config=config, base=weights, work_dir=str(work_dir), shots=1, steps=2, evaluations=1, batch_size=2,
-        num_pictures=1), **changes})
+    return FinetuneSettings(
+        **{
+            **dict(
+                config=config,
+                base=weights,
+                work_dir=str(work_dir),
+                shots=1,
+                steps=2,
+                evaluations=1,
+                batch_size=2,
+                num_pictures=1,
+            ),
+            **changes,
+        }
+    )
 
 
 @pytest.mark.slow
@@ -85,7 +102,7 @@ def test_a_prompt_is_tuned_and_found_again(base, data, data_folder, tmp_path):
     assert content['trained_parameters'] == 7 * 96 and 0 < content['trained_share'] < 0.005
     assert content['steps'] == 2 and content['classes'] == list(CLASSES)
     assert not list(run_dir.glob('*.pth'))
-    picture, = map(Image.open, (run_dir / 'pictures').glob('*.png'))
+    (picture,) = map(Image.open, (run_dir / 'pictures').glob('*.png'))
     scene = Image.open(data_folder / 'valid/0.png')
     # enlarged, with the class names below
     scale = round(640 / max(scene.size))
@@ -131,12 +148,14 @@ def test_an_unfinished_run_goes_on_where_it_was_stopped(base, data, tmp_path, mo
 def test_weights_are_tuned_and_load(mode, base, data, data_folder, tmp_path):
     result = finetune(settings(base, tmp_path, mode=mode), data, evaluate_base(settings(base, tmp_path), data))
     model = init_detector(str(Path(result.file).with_name('config.py')), result.file, device='cpu', palette='random')
-    assert inference_detector(model, str(data_folder / 'valid/0.png'), text_prompt='red box . blue box',
-                              custom_entities=True).pred_instances.label_names
+    assert inference_detector(
+        model, str(data_folder / 'valid/0.png'), text_prompt='red box . blue box', custom_entities=True
+    ).pred_instances.label_names
     old, new = (torch.load(file, weights_only=True)['state_dict'] for file in (base[1], result.file))
     changed = {name.split('.')[0] for name in old if not torch.equal(old[name], new[name])}
-    assert changed == ({'bbox_head'} if mode == 'head' else {'backbone', 'language_model', 'neck', 'fusion',
-                                                             'bbox_head'})
+    assert changed == (
+        {'bbox_head'} if mode == 'head' else {'backbone', 'language_model', 'neck', 'fusion', 'bbox_head'}
+    )
 
 
 def test_a_run_reads_classes_words_and_recipe_from_its_settings(base, data, tmp_path):
@@ -152,8 +171,9 @@ def test_a_run_reads_classes_words_and_recipe_from_its_settings(base, data, tmp_
     assert 'BuildPrompt' not in steps and 'text' in dataset.dataset.pipeline[-1].meta_keys
     head = training_config(settings(base, tmp_path, mode='head', shots=None), data)
     assert head.model.frozen_parts == ('backbone', 'language_model', 'neck', 'fusion')
-    assert [step.sample for step in head.train_dataloader.dataset.dataset.pipeline
-            if step.type == 'BuildPrompt'] == [False]
+    assert [step.sample for step in head.train_dataloader.dataset.dataset.pipeline if step.type == 'BuildPrompt'] == [
+        False
+    ]
     assert head.train_cfg.max_iters == 2 and head.model.prompt_tuning is None
     assert base_config(settings(base, tmp_path), data).model.tuned_prompt is None
 
@@ -162,7 +182,9 @@ def test_words_for_classes_are_read_and_checked(tmp_path):
     file = tmp_path / 'words.json'
     file.write_text('{"CoW": "flat mushroom", "hand": {"name": "hand", "suffix": " of a person"}}')
     assert read_overrides(file, ('CoW', 'hand')) == {
-        'CoW': {'name': 'flat mushroom'}, 'hand': {'name': 'hand', 'suffix': ' of a person'}}
+        'CoW': {'name': 'flat mushroom'},
+        'hand': {'name': 'hand', 'suffix': ' of a person'},
+    }
     with pytest.raises(PromptError, match=r'words for "hand", which is no class of the data \(CoW\)'):
         read_overrides(file, ('CoW',))
     file.write_text('{"CoW": {"nmae": "x"}}')
@@ -173,9 +195,15 @@ def test_words_for_classes_are_read_and_checked(tmp_path):
         read_overrides(file, ('CoW',))
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(mode='all'), 'mode is "all"; expected one of prompt, head, full'), (dict(shots=0), 'shots is 0'),
-    (dict(steps=0), 'steps is 0'), (dict(workers=-1), 'workers is -1; expected 0 or more')])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(mode='all'), 'mode is "all"; expected one of prompt, head, full'),
+        (dict(shots=0), 'shots is 0'),
+        (dict(steps=0), 'steps is 0'),
+        (dict(workers=-1), 'workers is -1; expected 0 or more'),
+    ],
+)
 def test_settings_out_of_range_are_refused(base, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         settings(base, tmp_path, **change)
@@ -184,17 +212,53 @@ def test_settings_out_of_range_are_refused(base, tmp_path, change, message):
 def test_the_table_has_mean_and_deviation_over_seeds():
     def run(shots, seed, ap):
         return FinetuneResult('prompt', shots, seed, 0.1, 0.2, ap, 2 * ap, 'test', 0.001, 100, 60, 12.0, 'x', ('cat',))
+
     lines = result_table([run(1, 3, 0.2), run(1, 30, 0.4), run(None, 3, 0.5)]).splitlines()
-    assert lines[1].split() == ['prompt', '1', '2', '0.100', '0.300', '±', '0.141', '0.600', '±', '0.283', '0.100%',
-                                '12']
+    assert lines[1].split() == [
+        'prompt',
+        '1',
+        '2',
+        '0.100',
+        '0.300',
+        '±',
+        '0.141',
+        '0.600',
+        '±',
+        '0.283',
+        '0.100%',
+        '12',
+    ]
     assert lines[2].split() == ['prompt', 'all', '1', '0.100', '0.500', '1.000', '0.100%', '12']
 
 
 @pytest.mark.slow
 def test_the_command_runs_shots_and_seeds_in_one_process(base, data_folder, tmp_path):
-    command = [sys.executable, str(REPOSITORY / 'tools/finetune.py'), '--data', str(data_folder), '--config', base[0],
-               '--base', base[1], '--modes', 'prompt', '--shots', '1', 'all', '--seeds', '3', '30', '--steps', '1',
-               '--evaluations', '1', '--pictures', '0', '--work-dir', str(tmp_path)]
+    command = [
+        sys.executable,
+        str(REPOSITORY / 'tools/finetune.py'),
+        '--data',
+        str(data_folder),
+        '--config',
+        base[0],
+        '--base',
+        base[1],
+        '--modes',
+        'prompt',
+        '--shots',
+        '1',
+        'all',
+        '--seeds',
+        '3',
+        '30',
+        '--steps',
+        '1',
+        '--evaluations',
+        '1',
+        '--pictures',
+        '0',
+        '--work-dir',
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     rows = [line.split()[:3] for line in done.stdout.splitlines()[-2:]]
@@ -205,6 +269,7 @@ def test_the_command_runs_shots_and_seeds_in_one_process(base, data_folder, tmp_
 
 def test_the_command_names_what_is_wrong(base, data_folder, tmp_path, capsys):
     from tools.finetune import main
+
     arguments = ['--data', str(data_folder), '--config', base[0], '--base', base[1], '--work-dir', str(tmp_path)]
     (tmp_path / 'words.json').write_text('{"dog": "cat"}')
     assert main([*arguments, '--prompts', str(tmp_path / 'words.json')]) == 2

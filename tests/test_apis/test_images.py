@@ -1,4 +1,5 @@
 """Inputs of the inferencer: every kind gives the same RGB pixels, and what is no image says so."""
+
 from __future__ import annotations
 
 from io import BytesIO
@@ -36,7 +37,7 @@ def test_all_kinds_give_the_same_pixels(folder):
         server.files['/a.png'] = (folder / 'a.png').read_bytes()
         for given in (RGB, Image.fromarray(RGB), folder / 'a.png', str(folder / 'a.png'), f'{server.url}/a.png'):
             inputs = ImageInputs(given)
-            image, = inputs
+            (image,) = inputs
             assert inputs.is_single and image.rgb.dtype == np.uint8 and np.array_equal(image.rgb, RGB)
     assert image.source == f'{server.url}/a.png'
 
@@ -53,13 +54,16 @@ def test_a_list_of_one_is_a_list():
     assert not ImageInputs([RGB]).is_single
 
 
-@pytest.mark.parametrize('array, expected', [
-    (RGB[..., 0], RGB[..., :1].repeat(3, axis=2)),
-    (RGB[..., :1], RGB[..., :1].repeat(3, axis=2)),
-    (np.dstack((RGB, RGB[..., 0])), RGB),
-])
+@pytest.mark.parametrize(
+    'array, expected',
+    [
+        (RGB[..., 0], RGB[..., :1].repeat(3, axis=2)),
+        (RGB[..., :1], RGB[..., :1].repeat(3, axis=2)),
+        (np.dstack((RGB, RGB[..., 0])), RGB),
+    ],
+)
 def test_grey_and_transparent_arrays_become_rgb(array, expected):
-    image, = ImageInputs(array)
+    (image,) = ImageInputs(array)
     assert np.array_equal(image.rgb, expected) and image.rgb.flags.c_contiguous
 
 
@@ -69,10 +73,10 @@ def test_photos_are_turned_as_their_exif_tag_says(tmp_path, backend):
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / 'turned.jpg', exif=exif, quality=95)
-    read_image, = ImageInputs(tmp_path / 'turned.jpg', Decoder(imdecode_backend=backend))
+    (read_image,) = ImageInputs(tmp_path / 'turned.jpg', Decoder(imdecode_backend=backend))
     as_mmcv = mmcv.imfrombytes((tmp_path / 'turned.jpg').read_bytes(), backend=backend)[..., ::-1]
     assert read_image.rgb.shape == (128, 96, 3) and np.array_equal(read_image.rgb, as_mmcv)
-    from_pil, = ImageInputs(Image.open(tmp_path / 'turned.jpg'))
+    (from_pil,) = ImageInputs(Image.open(tmp_path / 'turned.jpg'))
     assert from_pil.rgb.shape == (128, 96, 3) and from_pil.source == str(tmp_path / 'turned.jpg')
 
 
@@ -98,15 +102,18 @@ def test_broken_files_are_errors_when_named_and_warnings_when_found(folder, capl
         assert [image.source for image in read(folder, decoder=decoder)] == [str(folder / 'b.png')]
 
 
-@pytest.mark.parametrize('given, error, message', [
-    ('nowhere.jpg', FileNotFoundError, 'There is no image "nowhere.jpg"'),
-    ('nowhere/*.jpg', FileNotFoundError, 'No image fits the pattern'),
-    (12, ImageInputError, 'given as int'),
-    ([], ImageInputError, 'list of images is empty'),
-    (RGB.astype(np.float32), ImageInputError, r'array of float32.*Expected RGB'),
-    (RGB[None], ImageInputError, r'shape \(1, 12, 16, 3\)'),
-    (RGB[:0], ImageInputError, r'shape \(0, 16, 3\)'),
-])
+@pytest.mark.parametrize(
+    'given, error, message',
+    [
+        ('nowhere.jpg', FileNotFoundError, 'There is no image "nowhere.jpg"'),
+        ('nowhere/*.jpg', FileNotFoundError, 'No image fits the pattern'),
+        (12, ImageInputError, 'given as int'),
+        ([], ImageInputError, 'list of images is empty'),
+        (RGB.astype(np.float32), ImageInputError, r'array of float32.*Expected RGB'),
+        (RGB[None], ImageInputError, r'shape \(1, 12, 16, 3\)'),
+        (RGB[:0], ImageInputError, r'shape \(0, 16, 3\)'),
+    ],
+)
 def test_what_is_no_image_says_what_was_expected(given, error, message):
     with pytest.raises(error, match=message):
         read(given)

@@ -1,4 +1,5 @@
 """GLIPv2Inferencer: the same numbers as mmdet's API, calls that leave no trace, and errors that name the fix."""
+
 from __future__ import annotations
 
 import copy
@@ -66,8 +67,9 @@ def test_images_of_one_size_are_the_same_in_a_batch(nano, scenes):
     model = nano('glipv2-nano')
     image = model.detect(scenes[0], PROMPT).image
     images = [image, image[:, ::-1].copy()]
-    for alone, together in zip(model.detect(images, PROMPT, **LOW), model.detect(images, PROMPT, batch_size=2, **LOW),
-                               strict=True):
+    for alone, together in zip(
+        model.detect(images, PROMPT, **LOW), model.detect(images, PROMPT, batch_size=2, **LOW), strict=True
+    ):
         assert np.allclose(alone.scores, together.scores, atol=1e-5)
         assert np.allclose(alone.boxes, together.boxes, atol=1e-2)
 
@@ -100,6 +102,7 @@ def test_eight_threads_get_what_one_gets(nano, scenes):
     def call(arguments):
         scene, prompt, most = arguments
         return model.detect(scene, prompt, threshold=0.0, max_boxes=most)
+
     alone = list(map(call, calls))
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(call, calls))
@@ -130,12 +133,15 @@ def test_masks_come_with_segment_and_not_with_detect(nano, scenes):
 SENTENCE = 'A red circle is above the blue square'
 
 
-@pytest.mark.parametrize('phrases, expected', [
-    (None, ['A red circle', 'the blue square']),
-    (['red circle', 'Square'], ['red circle', 'square']),
-    ([[[2, 5]], [[26, 30], [31, 37]]], ['red', 'blue / square']),
-    (-1, [SENTENCE]),
-])
+@pytest.mark.parametrize(
+    'phrases, expected',
+    [
+        (None, ['A red circle', 'the blue square']),
+        (['red circle', 'Square'], ['red circle', 'square']),
+        ([[[2, 5]], [[26, 30], [31, 37]]], ['red', 'blue / square']),
+        (-1, [SENTENCE]),
+    ],
+)
 def test_phrases_of_a_sentence_are_found_by_words_or_places(nano, scenes, phrases, expected):
     found = nano('glipv2-nano').ground(scenes[0], SENTENCE, phrases=phrases, **LOW)
     assert isinstance(found, Grounding) and found.prompt.startswith(SENTENCE)
@@ -193,22 +199,30 @@ def test_captions_are_written_and_grounded(nano, scenes):
     assert len(found) == 20
 
 
-@pytest.mark.parametrize('name, call, needed', [
-    ('glipv2-nano', lambda model, image: model.segment(image, PROMPT), 'mask_head.*glipv2_nano_shapes_masks.py'),
-    ('glipv2-nano', lambda model, image: model.ground(image, 'a cat', masks=True), 'mask_head'),
-    ('glipv2-nano', lambda model, image: model.ask(image, 'a cat?'), 'vqa_head.*glipv2_t_vqa.py'),
-    ('glipv2-nano', lambda model, image: model.caption(image), 'caption_head.*glipv2_t_caption.py'),
-    ('glipv2-nano-vqa', lambda model, image: model.detect(image, PROMPT), 'glipv2-nano-grounded-vqa'),
-])
+@pytest.mark.parametrize(
+    'name, call, needed',
+    [
+        ('glipv2-nano', lambda model, image: model.segment(image, PROMPT), 'mask_head.*glipv2_nano_shapes_masks.py'),
+        ('glipv2-nano', lambda model, image: model.ground(image, 'a cat', masks=True), 'mask_head'),
+        ('glipv2-nano', lambda model, image: model.ask(image, 'a cat?'), 'vqa_head.*glipv2_t_vqa.py'),
+        ('glipv2-nano', lambda model, image: model.caption(image), 'caption_head.*glipv2_t_caption.py'),
+        ('glipv2-nano-vqa', lambda model, image: model.detect(image, PROMPT), 'glipv2-nano-grounded-vqa'),
+    ],
+)
 def test_a_missing_head_names_a_config_that_has_it(nano, scenes, name, call, needed):
     with pytest.raises(MissingHeadError, match=needed):
         call(nano(name), scenes[0])
 
 
-@pytest.mark.parametrize('settings, message', [
-    (dict(threshold=1.0), 'threshold is 1.0'), (dict(max_boxes=0), 'max_boxes is 0'),
-    (dict(batch_size=0), 'batch_size is 0'), (dict(nms_iou=0.0), 'nms_iou is 0.0'),
-])
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(threshold=1.0), 'threshold is 1.0'),
+        (dict(max_boxes=0), 'max_boxes is 0'),
+        (dict(batch_size=0), 'batch_size is 0'),
+        (dict(nms_iou=0.0), 'nms_iou is 0.0'),
+    ],
+)
 def test_settings_out_of_range_are_refused(nano, scenes, settings, message):
     with pytest.raises(ValueError, match=message):
         nano('glipv2-nano').detect(scenes[0], PROMPT, **settings)
@@ -300,8 +314,9 @@ def test_an_image_whose_side_would_vanish_is_refused(nano, shape):
         nano('glipv2-nano').detect(np.zeros(shape, dtype=np.uint8), PROMPT)
 
 
-@pytest.mark.parametrize('ask, given', [
-    ('ground', 5), ('ground', [5]), ('ground', b'a cat'), ('ask', None), ('ask', {'a': 1})])
+@pytest.mark.parametrize(
+    'ask, given', [('ground', 5), ('ground', [5]), ('ground', b'a cat'), ('ask', None), ('ask', {'a': 1})]
+)
 def test_something_else_than_a_text_is_named(nano, scenes, ask, given):
     model = nano('glipv2-nano-vqa' if ask == 'ask' else 'glipv2-nano')
     with pytest.raises(PromptError, match='Expected a'):

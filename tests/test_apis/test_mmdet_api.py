@@ -22,12 +22,14 @@ PROMPT = 'red circle . blue square'
 @pytest.fixture(scope='module')
 def config(shapes_dir) -> Config:
     cfg = Config.fromfile(CONFIG)
-    cfg.merge_from_dict({
-        'test_dataloader.dataset.data_root': f'{shapes_dir}/',
-        'model.backbone.depths': (1, 1, 1, 1),
-        # untrained scores start at 0.01
-        'model.test_cfg.score_thr': 0.0,
-    })
+    cfg.merge_from_dict(
+        {
+            'test_dataloader.dataset.data_root': f'{shapes_dir}/',
+            'model.backbone.depths': (1, 1, 1, 1),
+            # untrained scores start at 0.01
+            'model.test_cfg.score_thr': 0.0,
+        }
+    )
     return cfg
 
 
@@ -80,9 +82,32 @@ def test_a_sentence_is_grounded_by_its_noun_phrases(model, images):
 
 
 def test_more_classes_than_a_prompt_holds(model, images):
-    names = [f'{material} {thing}' for material in ('wooden', 'metal', 'glass', 'paper', 'plastic')
-             for thing in ('chair', 'table', 'lamp', 'cup', 'spoon', 'box', 'door', 'wheel', 'bottle', 'toy', 'sign',
-                           'bench', 'fence', 'bridge', 'roof', 'tower', 'ladder', 'clock', 'basket', 'tray')]
+    names = [
+        f'{material} {thing}'
+        for material in ('wooden', 'metal', 'glass', 'paper', 'plastic')
+        for thing in (
+            'chair',
+            'table',
+            'lamp',
+            'cup',
+            'spoon',
+            'box',
+            'door',
+            'wheel',
+            'bottle',
+            'toy',
+            'sign',
+            'bench',
+            'fence',
+            'bridge',
+            'roof',
+            'tower',
+            'ladder',
+            'clock',
+            'basket',
+            'tray',
+        )
+    ]
     result = inference_detector(model, images[0], text_prompt=' . '.join(names), custom_entities=True)
     found = {names[label] for label in result.pred_instances.labels}
     assert list(result.pred_instances.label_names) == [names[label] for label in result.pred_instances.labels]
@@ -93,8 +118,14 @@ def test_more_classes_than_a_prompt_holds(model, images):
 def test_det_inferencer_paints_and_writes_predictions(config, checkpoint, images, tmp_path, batch_size):
     inferencer = DetInferencer(config, checkpoint, device='cpu', palette='random', show_progress=False)
     outputs = inferencer(
-        images, texts=PROMPT, custom_entities=True, batch_size=batch_size, out_dir=str(tmp_path), no_save_pred=False,
-        pred_score_thr=0.0)
+        images,
+        texts=PROMPT,
+        custom_entities=True,
+        batch_size=batch_size,
+        out_dir=str(tmp_path),
+        no_save_pred=False,
+        pred_score_thr=0.0,
+    )
     assert len(outputs['predictions']) == 2
     assert set(outputs['predictions'][0]) >= {'labels', 'scores', 'bboxes'}
     for image in images:
@@ -102,7 +133,7 @@ def test_det_inferencer_paints_and_writes_predictions(config, checkpoint, images
         scale = painted.shape[1] // plain.shape[1]  # small scenes are enlarged, and the prompt is written below
         large = cv2.resize(plain, None, fx=scale, fy=scale)
         assert scale == 3 and painted.shape[1] == large.shape[1] and painted.shape[0] > large.shape[0]
-        assert np.abs(painted[:len(large)].astype(int) - large).max() > 100
+        assert np.abs(painted[: len(large)].astype(int) - large).max() > 100
         assert (tmp_path / 'preds' / f'{Path(image).stem}.json').is_file()
 
 

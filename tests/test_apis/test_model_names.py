@@ -1,4 +1,5 @@
 """Every short name is a config that exists and makes a model."""
+
 from __future__ import annotations
 
 import shutil

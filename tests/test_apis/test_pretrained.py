@@ -1,4 +1,5 @@
 """save_pretrained: a folder that gives the same numbers, and that can neither run code nor reach other files."""
+
 from __future__ import annotations
 
 import json
@@ -36,12 +37,17 @@ def changed(folder, tmp_path):
         edit(content)
         (copy / 'config.json').write_text(json.dumps(content))
         return copy
+
     return change
 
 
 def test_a_folder_is_complete_and_needs_nothing_else(folder, nano, tmp_path, scenes):
     assert sorted(file.name for file in folder.iterdir()) == [
-        'README.md', 'bert_base_uncased_vocab.txt', 'config.json', 'model.safetensors']
+        'README.md',
+        'bert_base_uncased_vocab.txt',
+        'config.json',
+        'model.safetensors',
+    ]
     moved = GLIPv2Inferencer(shutil.copytree(folder, tmp_path / 'elsewhere'), device='cpu')
     original = nano('glipv2-nano')
     for name, tensor in original.model.state_dict().items():
@@ -79,8 +85,13 @@ def test_models_of_every_task_survive(nano, tmp_path, scenes, name):
 
 def test_a_vocabulary_folder_travels_along(tmp_path):
     vocab = tiny_clip.write_folder(tmp_path / 'clip')
-    sizes = dict(vocab_size=tiny_clip.VOCAB_SIZE, hidden_size=96, num_hidden_layers=1, num_attention_heads=4,
-                 intermediate_size=96)
+    sizes = dict(
+        vocab_size=tiny_clip.VOCAB_SIZE,
+        hidden_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=96,
+    )
     (tmp_path / 'clip' / 'config.json').write_text(json.dumps(sizes))
     config = nano_config('glipv2-nano', **{'model.fusion.text_layer': 'clip'})
     config.model.language_model = dict(type='CLIPTextEncoder', vocab=vocab, config=vocab, max_tokens=32)
@@ -88,8 +99,9 @@ def test_a_vocabulary_folder_travels_along(tmp_path):
     original.save_pretrained(tmp_path / 'saved')
     shutil.rmtree(tmp_path / 'clip')
     read = GLIPv2Inferencer(tmp_path / 'saved', device='cpu')
-    first, second = (model.detect(np.full((64, 64, 3), 90, np.uint8), 'red car . dog', **LOW)
-                     for model in (original, read))
+    first, second = (
+        model.detect(np.full((64, 64, 3), 90, np.uint8), 'red car . dog', **LOW) for model in (original, read)
+    )
     assert np.array_equal(first.scores, second.scores) and len(second) > 0
 
 
@@ -111,6 +123,7 @@ def test_a_failure_leaves_nothing_behind(nano, tmp_path):
 def test_types_that_are_no_component_are_refused_before_anything_is_built(changed, type_name):
     def edit(content):
         content['model']['backbone'] = dict(type=type_name, command='touch /tmp/never')
+
     with pytest.raises(CheckpointError, match='asks for a component'):
         GLIPv2Inferencer(changed(edit), device='cpu')
 
@@ -121,6 +134,7 @@ def test_suppression_and_steps_are_checked_too(changed):
 
     def step(content):
         content['pipeline'].insert(0, dict(type='subprocess.Popen', args=['true']))
+
     for edit in (nms, step):
         with pytest.raises(CheckpointError, match='asks for a component'):
             GLIPv2Inferencer(changed(edit), device='cpu')
@@ -130,6 +144,7 @@ def test_suppression_and_steps_are_checked_too(changed):
 def test_files_outside_the_folder_are_refused(changed, name):
     def edit(content):
         content['model']['language_model']['vocab'] = {'__file__': name}
+
     with pytest.raises(CheckpointError, match='not in the folder'):
         GLIPv2Inferencer(changed(edit), device='cpu')
 

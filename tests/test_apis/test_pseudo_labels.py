@@ -1,4 +1,5 @@
 """Captions to boxes: what is kept, what is written, and that killing a run changes nothing."""
+
 import json
 import os
 import signal
@@ -33,15 +34,20 @@ class Finder:
             self.asked.append((sample.text, sample.tokens_positive))
             found = InstanceData(
                 bboxes=torch.tensor(
-                    [[1.004, 2, 30, 40], [2, 2, 30, 40], [5, 5, 90, 50], [0, 0, 9, 9.0], [3, 3, 3.5, 9]]),
-                scores=torch.tensor([0.6, 0.9, 0.8, 0.5, 0.95]), labels=torch.tensor([0, 0, 1, 1, 1]))
+                    [[1.004, 2, 30, 40], [2, 2, 30, 40], [5, 5, 90, 50], [0, 0, 9, 9.0], [3, 3, 3.5, 9]]
+                ),
+                scores=torch.tensor([0.6, 0.9, 0.8, 0.5, 0.95]),
+                labels=torch.tensor([0, 0, 1, 1, 1]),
+            )
             results.append(DetDataSample(metainfo=dict(ori_shape=sample.ori_shape), pred_instances=found))
         return results
 
 
 def _keep(results):
-    return dict(inputs=torch.from_numpy(results['img']), data_samples=DetDataSample(metainfo={
-        name: results[name] for name in ('text', 'tokens_positive', 'ori_shape')}))
+    return dict(
+        inputs=torch.from_numpy(results['img']),
+        data_samples=DetDataSample(metainfo={name: results[name] for name in ('text', 'tokens_positive', 'ori_shape')}),
+    )
 
 
 @pytest.fixture
@@ -52,17 +58,21 @@ def shards(tmp_path):
         cv2.imwrite(str(tmp_path / f'images/{number}.jpg'), np.full((60, 80, 3), 50 * number, dtype=np.uint8))
     captions = ['a dog runs on wet sand', 'the red car', 'is it', 'a cat']
     for shard in range(2):
-        (tmp_path / f'cap-{shard}.jsonl').write_text(''.join(
-            json.dumps(dict(filename=f'{number}.jpg', caption=captions[number])) + '\n'
-            for number in range(2 * shard, 2 * shard + 2)))
+        (tmp_path / f'cap-{shard}.jsonl').write_text(
+            ''.join(
+                json.dumps(dict(filename=f'{number}.jpg', caption=captions[number])) + '\n'
+                for number in range(2 * shard, 2 * shard + 2)
+            )
+        )
     return [tmp_path / 'cap-0.jsonl', tmp_path / 'cap-1.jsonl']
 
 
 def label(shards, model=None, **settings):
     folder = shards[0].parent
     rank = settings.pop('rank', 0), settings.pop('world_size', 1)
-    counts = label_shards(model or Finder(), [_keep], shards, folder / 'out', folder / 'images',
-                          LabelSettings(**settings), *rank)
+    counts = label_shards(
+        model or Finder(), [_keep], shards, folder / 'out', folder / 'images', LabelSettings(**settings), *rank
+    )
     return counts, folder / 'out'
 
 
@@ -71,10 +81,18 @@ def test_boxes_above_the_threshold_are_written_by_phrase_best_first(shards):
     counts, out = label(shards, model)
     assert model.asked[0] == ('a dog runs on wet sand', [[[0, 5]], [[14, 22]]])
     records = [json.loads(line) for line in (out / 'cap-0.jsonl').read_text().splitlines()]
-    assert records[0] == dict(filename='0.jpg', height=60, width=80, grounding=dict(
-        caption='a dog runs on wet sand', regions=[
-            dict(bbox=[[2, 2, 30, 40], [1, 2, 30, 40]], score=[0.9, 0.6], phrase='a dog', tokens_positive=[[0, 5]]),
-            dict(bbox=[[5, 5, 80, 50]], score=[0.8], phrase='wet sand', tokens_positive=[[14, 22]])]))
+    assert records[0] == dict(
+        filename='0.jpg',
+        height=60,
+        width=80,
+        grounding=dict(
+            caption='a dog runs on wet sand',
+            regions=[
+                dict(bbox=[[2, 2, 30, 40], [1, 2, 30, 40]], score=[0.9, 0.6], phrase='a dog', tokens_positive=[[0, 5]]),
+                dict(bbox=[[5, 5, 80, 50]], score=[0.8], phrase='wet sand', tokens_positive=[[14, 22]]),
+            ],
+        ),
+    )
     assert counts == dict(shards=2, pairs=4, labelled=3, boxes=3 + 2 + 2, no_phrase=1)
 
 
@@ -137,6 +155,7 @@ def test_webdataset_in_and_out(shards):
     assert contents[0] == contents[1]
     label([folder / 'in.tar'], output='webdataset')
     from glipv2_mmdet.datasets import WebDatasetPairs
+
     dataset = WebDatasetPairs(str(out / 'in.tar'), 2, seed=0)
     samples = [dataset[0], dataset[0]]
     assert {sample['img_path'] for sample in samples} == {'p0', 'p1'}
@@ -155,6 +174,7 @@ def test_a_killed_run_goes_on_and_writes_the_bytes_of_an_undisturbed_one(shapes_
     """The tool itself with a nano model: killed after its first shard, run again, compared."""
     from mmdet.registry import MODELS
     from mmengine.config import Config
+
     config = REPOSITORY / 'configs/glipv2/glipv2_nano_shapes_pretrain.py'
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)
@@ -163,18 +183,37 @@ def test_a_killed_run_goes_on_and_writes_the_bytes_of_an_undisturbed_one(shapes_
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'nano.pth')
     names = sorted(path.name for path in (shapes_dir / 'images/train').iterdir())
     for shard in range(4):
-        (tmp_path / f's{shard}.jsonl').write_text(''.join(
-            json.dumps(dict(filename=names[number], caption=f'a red circle and {number} blue squares')) + '\n'
-            for number in range(4 * shard, 4 * shard + 4)))
+        (tmp_path / f's{shard}.jsonl').write_text(
+            ''.join(
+                json.dumps(dict(filename=names[number], caption=f'a red circle and {number} blue squares')) + '\n'
+                for number in range(4 * shard, 4 * shard + 4)
+            )
+        )
 
     def command(out):
-        return [sys.executable, str(REPOSITORY / 'tools/pseudo_label.py'), str(config), str(tmp_path / 'nano.pth'),
-                *(str(tmp_path / f's{shard}.jsonl') for shard in range(4)), '--image-root',
-                str(shapes_dir / 'images/train'), '--out', str(tmp_path / out), '--score-thr', '0.001',
-                '--batch-size', '1']
+        return [
+            sys.executable,
+            str(REPOSITORY / 'tools/pseudo_label.py'),
+            str(config),
+            str(tmp_path / 'nano.pth'),
+            *(str(tmp_path / f's{shard}.jsonl') for shard in range(4)),
+            '--image-root',
+            str(shapes_dir / 'images/train'),
+            '--out',
+            str(tmp_path / out),
+            '--score-thr',
+            '0.001',
+            '--batch-size',
+            '1',
+        ]
 
-    environment = dict(os.environ, OMP_NUM_THREADS='1', RANK='0', WORLD_SIZE='1', PYTHONPATH=os.pathsep.join(
-        [str(REPOSITORY), os.environ.get('PYTHONPATH', '')]))
+    environment = dict(
+        os.environ,
+        OMP_NUM_THREADS='1',
+        RANK='0',
+        WORLD_SIZE='1',
+        PYTHONPATH=os.pathsep.join([str(REPOSITORY), os.environ.get('PYTHONPATH', '')]),
+    )
     settings = dict(env=environment, cwd=tmp_path, text=True)
     killed = subprocess.Popen(command('killed'), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **settings)
     end = time.monotonic() + TIME_OUT

@@ -1,4 +1,5 @@
 """Results: exact numbers in every form they leave in, and pictures of every size."""
+
 from __future__ import annotations
 
 import json
@@ -24,29 +25,46 @@ def detections(masks: bool = False, shape: tuple[int, int] = (60, 80)) -> Detect
     marked = np.zeros((2, *shape), dtype=bool)
     marked[0, 10:30, 5:25] = True
     return Detections(
-        image=np.full((*shape, 3), 90, np.uint8), source='photo.jpg', prompt=PROMPT.text,
-        boxes=np.array([[5, 10, 25, 30], [40, 20, 70, 50]], np.float32), scores=np.array([0.75, 0.5], np.float32),
-        labels=np.array([1, 0]), phrases=PROMPT.phrases, masks=marked if masks else None)
+        image=np.full((*shape, 3), 90, np.uint8),
+        source='photo.jpg',
+        prompt=PROMPT.text,
+        boxes=np.array([[5, 10, 25, 30], [40, 20, 70, 50]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+        labels=np.array([1, 0]),
+        phrases=PROMPT.phrases,
+        masks=marked if masks else None,
+    )
 
 
 def test_json_has_everything_but_the_image():
     content = json.loads(detections().to_json())
     assert content == {
-        'source': 'photo.jpg', 'height': 60, 'width': 80, 'prompt': 'cat. remote control',
+        'source': 'photo.jpg',
+        'height': 60,
+        'width': 80,
+        'prompt': 'cat. remote control',
         'phrases': [{'name': 'cat', 'spans': [[0, 3]]}, {'name': 'remote control', 'spans': [[5, 19]]}],
-        'objects': [{'phrase': 1, 'name': 'remote control', 'score': 0.75, 'box': [5, 10, 25, 30]},
-                    {'phrase': 0, 'name': 'cat', 'score': 0.5, 'box': [40, 20, 70, 50]}]}
+        'objects': [
+            {'phrase': 1, 'name': 'remote control', 'score': 0.75, 'box': [5, 10, 25, 30]},
+            {'phrase': 0, 'name': 'cat', 'score': 0.5, 'box': [40, 20, 70, 50]},
+        ],
+    }
 
 
 def test_coco_records_are_read_by_pycocotools():
     found = detections(masks=True)
     records = found.to_coco(image_id=7)
     assert [(record['category_id'], record['bbox']) for record in records] == [
-        (2, [5, 10, 20, 20]), (1, [40, 20, 30, 30])]
+        (2, [5, 10, 20, 20]),
+        (1, [40, 20, 30, 30]),
+    ]
     assert np.array_equal(coco_mask.decode(records[0]['segmentation']).astype(bool), found.masks[0])
     truth = COCO()
-    truth.dataset = dict(images=[dict(id=7, height=60, width=80)], annotations=[],
-                         categories=[dict(id=1, name='cat'), dict(id=2, name='remote control')])
+    truth.dataset = dict(
+        images=[dict(id=7, height=60, width=80)],
+        annotations=[],
+        categories=[dict(id=1, name='cat'), dict(id=2, name='remote control')],
+    )
     truth.createIndex()
     loaded = truth.loadRes(json.loads(json.dumps(records)))
     assert loaded.loadAnns(loaded.getAnnIds(catIds=[2]))[0]['area'] == 400
@@ -74,8 +92,13 @@ def test_a_sentence_is_walked_phrase_by_phrase():
 @given(height=st.integers(1, 400), width=st.integers(1, 400), masks=st.booleans())
 def test_pictures_of_any_size_are_drawn(height, width, masks):
     found = detections(masks)
-    found = Detections(**{**vars(found), 'image': np.zeros((height, width, 3), np.uint8),
-                          'masks': np.ones((2, height, width), bool) if masks else None})
+    found = Detections(
+        **{
+            **vars(found),
+            'image': np.zeros((height, width, 3), np.uint8),
+            'masks': np.ones((2, height, width), bool) if masks else None,
+        }
+    )
     picture = found.draw()
     scale = max(1, round(640 / max(height, width)))
     assert picture.dtype == np.uint8 and picture.shape[1] == width * scale and picture.shape[0] > height * scale
@@ -95,10 +118,16 @@ def test_large_photos_have_large_labels():
     def rows(side: int) -> int:
         colour = phrase_colour(1)
         image = np.zeros((side, side, 3), np.uint8)
-        found = Detections(**{**vars(detections()), 'image': image,
-                              'boxes': np.array([[0, side / 2, side - 1, side - 1]] * 2, np.float32)})
-        picture = found.select([0]).draw()[:side // 2]
+        found = Detections(
+            **{
+                **vars(detections()),
+                'image': image,
+                'boxes': np.array([[0, side / 2, side - 1, side - 1]] * 2, np.float32),
+            }
+        )
+        picture = found.select([0]).draw()[: side // 2]
         return (picture == np.array(colour)).all(-1).any(1).sum()
+
     assert rows(1000) >= 20 and rows(4000) >= 60
 
 
@@ -159,6 +188,11 @@ def test_captions():
     caption = Caption(detections().image, 'photo.jpg', 'a cat', -0.5)
     assert str(caption) == 'a cat' and caption.to_coco(3) == {'image_id': 3, 'caption': 'a cat'}
     assert json.loads(caption.to_json()) == {
-        'source': 'photo.jpg', 'height': 60, 'width': 80, 'caption': 'a cat', 'score': -0.5}
+        'source': 'photo.jpg',
+        'height': 60,
+        'width': 80,
+        'caption': 'a cat',
+        'score': -0.5,
+    }
     assert caption.draw().shape[0] > 480
     assert Caption(detections().image, 'photo.jpg', '', -0.5).draw().shape[0] == 480

@@ -13,11 +13,13 @@ from benchmarks.fresh_process import WorkerError, WorkerSettings, alternate_fres
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
     """Puts a few lines of Python in the place of the interpreter that runs workers."""
+
     def write(code: str) -> None:
         script = tmp_path / 'python'
         script.write_text(f'#!{sys.executable} -S\nimport json, os, sys, time\n{code}\n')
         script.chmod(0o755)
         monkeypatch.setattr(fresh_process.sys, 'executable', str(script))
+
     return write
 
 
@@ -29,12 +31,14 @@ def test_forms_take_turns():
 
 
 def test_a_process_is_told_its_case_and_its_figures_come_back(worker):
-    worker("out = sys.argv[sys.argv.index('--out') + 1]\n"
-           "json.dump(dict(given=sys.argv[1:], threads=os.environ['OMP_NUM_THREADS']), open(out, 'w'))")
+    worker(
+        "out = sys.argv[sys.argv.index('--out') + 1]\n"
+        "json.dump(dict(given=sys.argv[1:], threads=os.environ['OMP_NUM_THREADS']), open(out, 'w'))"
+    )
     found = run_fresh('pairs', 'a/b', WorkerSettings('cuda', repeats=7, threads=3))
     place = found['given'].index('--out')
     assert found['given'][:place] == ['-m', 'benchmarks.worker', 'pairs', 'a/b']
-    assert found['given'][place + 2:] == ['--device', 'cuda', '--repeats', '7', '--threads', '3']
+    assert found['given'][place + 2 :] == ['--device', 'cuda', '--repeats', '7', '--threads', '3']
     assert found['threads'] == '3'
 
 

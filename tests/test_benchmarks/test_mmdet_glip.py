@@ -20,12 +20,15 @@ def written(tmp_path):
         path = tmp_path / f'{name}.npz'
         np.savez(path, **arrays)
         return path
+
     return write
 
 
 DETECTIONS = dict(
     boxes=np.array([[0, 0, 10, 10], [5, 5, 50, 40], [0, 0, 10, 10]], dtype=np.float32),
-    scores=np.array([0.9, 0.8, 0.85], dtype=np.float32), labels=np.array([0, 1, 1]))
+    scores=np.array([0.9, 0.8, 0.85], dtype=np.float32),
+    labels=np.array([0, 1, 1]),
+)
 
 
 def test_detections_are_equal_in_any_order(written):
@@ -36,12 +39,15 @@ def test_detections_are_equal_in_any_order(written):
     assert found.max_rel_diff == pytest.approx(0.001 / 50, rel=0.01)
 
 
-@pytest.mark.parametrize('change, unmatched', [
-    (dict(labels=np.array([0, 1, 0])), 2),  # the same box under another name
-    (dict(boxes=DETECTIONS['boxes'] + np.array([[3], [0], [0]])), 2),
-    ({name: values[:2] for name, values in DETECTIONS.items()}, 1),
-    ({name: values[:0] for name, values in DETECTIONS.items()}, 3),
-])
+@pytest.mark.parametrize(
+    'change, unmatched',
+    [
+        (dict(labels=np.array([0, 1, 0])), 2),  # the same box under another name
+        (dict(boxes=DETECTIONS['boxes'] + np.array([[3], [0], [0]])), 2),
+        ({name: values[:2] for name, values in DETECTIONS.items()}, 1),
+        ({name: values[:0] for name, values in DETECTIONS.items()}, 3),
+    ],
+)
 def test_other_detections_are_counted(written, change, unmatched):
     found = compare_results(written('ours', **{**DETECTIONS, **change}), written('peer', **DETECTIONS))
     assert found.unmatched == unmatched
@@ -75,7 +81,7 @@ def test_inputs_are_the_same_every_time(name):
     images = case.images()
     assert torch.equal(images, case.images())
     assert images.shape[0] == max(case.batch_size, 1) and not any(side % 32 for side in images.shape[2:])
-    assert images[..., case.height:, :].abs().sum() == images[..., case.width:].abs().sum() == 0
+    assert images[..., case.height :, :].abs().sum() == images[..., case.width :].abs().sum() == 0
     for first, second in zip(case.samples(), case.samples(), strict=True):
         assert first.text == second.text
         if case.training:
@@ -118,14 +124,20 @@ class FakeSide:
 def test_in_training_one_process_runs_at_a_time():
     log = []
     found = compare_mmdet_glip.race(
-        'train-480x640-words-b1', Agreement(0.0), lambda name: FakeSide(name, log, 1.0 if name == 'ours' else 4.0), 2)
-    turn = [(name, *what) for name in ('ours', 'peer')
-            for what in (('start',), ('run', True), ('run', False), ('end',))]
+        'train-480x640-words-b1', Agreement(0.0), lambda name: FakeSide(name, log, 1.0 if name == 'ours' else 4.0), 2
+    )
+    turn = [
+        (name, *what) for name in ('ours', 'peer') for what in (('start',), ('run', True), ('run', False), ('end',))
+    ]
     assert log == turn * 2
     figures = found.figures()
     assert (figures['ratio'], figures['repeats'], figures['spread_ours']) == (4.0, 2, 0.0)
     assert (figures['peak_ours'], figures['peak_peer'], figures['peak_ratio'], figures['total_peer']) == (
-        200, 400, 0.5, 500)
+        200,
+        400,
+        0.5,
+        500,
+    )
 
 
 def test_at_inference_loaded_models_take_turns():
@@ -147,8 +159,9 @@ def test_everything_is_checked_before_anything_runs(tmp_path):
     log = []
     found = dict(check(['train-480x640-words-b1', 'infer-480x640-lvis'], lambda name: FakeSide(name, log), tmp_path))
     assert [agreement.max_rel_diff for agreement in found.values()] == [0.0, 0.0]
-    assert log == [(name, *what) for name in ('peer', 'ours')
-                   for what in (('start',), ('check', False), ('check', True), ('end',))]
+    assert log == [
+        (name, *what) for name in ('peer', 'ours') for what in (('start',), ('check', False), ('check', True), ('end',))
+    ]
 
 
 def test_a_process_that_ends_early_is_named(tmp_path):

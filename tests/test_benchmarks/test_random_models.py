@@ -49,9 +49,15 @@ def test_boxes_lie_in_the_image_and_have_classes():
     assert 0 <= labels.min() and labels.max() < 80
 
 
-@pytest.mark.parametrize(('scale', 'losses'), [
-    ('nano', {'inter_loss', 'mlm_head'}), ('t', {'inter_loss', 'mlm_head'}), ('b', {'inter_loss', 'mlm_head'}),
-    ('h', {'inter_loss', 'mlm_head'})])
+@pytest.mark.parametrize(
+    ('scale', 'losses'),
+    [
+        ('nano', {'inter_loss', 'mlm_head'}),
+        ('t', {'inter_loss', 'mlm_head'}),
+        ('b', {'inter_loss', 'mlm_head'}),
+        ('h', {'inter_loss', 'mlm_head'}),
+    ],
+)
 def test_training_has_all_losses_and_inference_none(scale, losses):
     assert losses <= set(read_model(scale, training=True))
     assert not losses & set(read_model(scale))

@@ -20,8 +20,26 @@ PAIR = tuple(Case('twice', form, 'what it is', lambda device: None) for form in 
 
 def smoke(*arguments: object, precisions: tuple[str, ...] = ('bf16',)) -> list[str]:
     """The GPU suite as it is tried out without one."""
-    return ['--suite', 'gpu', '--device', 'cpu', '--models', 'nano', '--batches', '1', '--size', '64', '96',
-            '--repeats', '1', '--threads', '1', '--precisions', *precisions, *map(str, arguments)]
+    return [
+        '--suite',
+        'gpu',
+        '--device',
+        'cpu',
+        '--models',
+        'nano',
+        '--batches',
+        '1',
+        '--size',
+        '64',
+        '96',
+        '--repeats',
+        '1',
+        '--threads',
+        '1',
+        '--precisions',
+        *precisions,
+        *map(str, arguments),
+    ]
 
 
 def measured(*seconds: float, peak_mb: float = 10.0, checksum: float | None = 1.0) -> dict:
@@ -39,24 +57,38 @@ def separators_of(table: str) -> set[int]:
 
 
 def test_figures_of_a_pair():
-    found = run.pair_figures(PAIR, {
-        'twice/ours': [measured(0.001, 0.002, 0.009), measured(0.004)],
-        'twice/other': [measured(0.006, peak_mb=25), measured(0.008, peak_mb=25)]})
+    found = run.pair_figures(
+        PAIR,
+        {
+            'twice/ours': [measured(0.001, 0.002, 0.009), measured(0.004)],
+            'twice/other': [measured(0.006, peak_mb=25), measured(0.008, peak_mb=25)],
+        },
+    )
     assert found == dict(
-        ours_ms=3.0, ours_ms_spread=[2.0, 4.0], ours_peak_mb=10.0, other_ms=7.0, other_ms_spread=[6.0, 8.0],
-        other_peak_mb=25.0, time_ratio=2.5, time_ratio_spread=[2.0, 3.0], memory_ratio=2.5)
+        ours_ms=3.0,
+        ours_ms_spread=[2.0, 4.0],
+        ours_peak_mb=10.0,
+        other_ms=7.0,
+        other_ms_spread=[6.0, 8.0],
+        other_peak_mb=25.0,
+        time_ratio=2.5,
+        time_ratio_spread=[2.0, 3.0],
+        memory_ratio=2.5,
+    )
 
 
 def test_forms_that_compute_something_else_are_no_race():
-    found = run.pair_figures(PAIR, {
-        'twice/ours': [measured(1, checksum=2.0)], 'twice/other': [measured(1, checksum=2.01)]})
+    found = run.pair_figures(
+        PAIR, {'twice/ours': [measured(1, checksum=2.0)], 'twice/other': [measured(1, checksum=2.01)]}
+    )
     assert found == dict(error='The forms of twice computed different numbers: [2.0, 2.01].')
 
 
 def test_every_pair_has_two_forms_and_every_case_its_name():
     assert len(pairs_of(CASES)) * 2 == len(CASES)
-    assert all(first.what == second.what and first.on_gpu == second.on_gpu
-               for first, second in pairs_of(CASES).values())
+    assert all(
+        first.what == second.what and first.on_gpu == second.on_gpu for first, second in pairs_of(CASES).values()
+    )
 
 
 def test_the_gpu_suite_covers_models_batches_precisions_and_prompts():
@@ -66,11 +98,15 @@ def test_the_gpu_suite_covers_models_batches_precisions_and_prompts():
     assert all(ModelCase.from_text(case.text) == case for case in cases)
 
 
-@pytest.mark.parametrize('make', [
-    lambda first: pairs.convolve(False, first, CPU, channels=4, height=5, width=6),
-    lambda first: pairs.convolve(True, first, CPU, channels=4, height=5, width=6),
-    lambda first: pairs.fuse(7, False, not first, CPU, num_positions=50),
-    lambda first: pairs.make_masks(False, not first, CPU, num_boxes=3, num_words=9)])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda first: pairs.convolve(False, first, CPU, channels=4, height=5, width=6),
+        lambda first: pairs.convolve(True, first, CPU, channels=4, height=5, width=6),
+        lambda first: pairs.fuse(7, False, not first, CPU, num_positions=50),
+        lambda first: pairs.make_masks(False, not first, CPU, num_boxes=3, num_words=9),
+    ],
+)
 def test_both_forms_compute_the_same(make):
     results = []
     for first in (True, False):

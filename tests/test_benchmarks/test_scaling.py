@@ -18,8 +18,9 @@ from tests.test_models.test_pretraining_losses import detector_with, samples
 
 
 def power_law(axis: str, values: list[int], time_power: float, memory_power: float) -> list[dict]:
-    return [dict(axis=axis, value=value, seconds=value ** time_power, peak_mb=5 * value ** memory_power)
-            for value in values]
+    return [
+        dict(axis=axis, value=value, seconds=value**time_power, peak_mb=5 * value**memory_power) for value in values
+    ]
 
 
 def test_exponents_of_known_growth():
@@ -34,10 +35,14 @@ def test_exponents_of_known_growth():
 def test_the_estimate_counts_what_the_loss_hands_over(monkeypatch):
     sent, counted = [], []
     gather, exchange = inter_image_contrast.gather_rows, inter_image_contrast.exchange_counts
-    monkeypatch.setattr(inter_image_contrast, 'gather_rows',
-                        lambda rows, num_rows: sent.append(rows) or gather(rows, num_rows))
-    monkeypatch.setattr(inter_image_contrast, 'exchange_counts',
-                        lambda counts, device: counted.append(counts) or exchange(counts, device))
+    monkeypatch.setattr(
+        inter_image_contrast, 'gather_rows', lambda rows, num_rows: sent.append(rows) or gather(rows, num_rows)
+    )
+    monkeypatch.setattr(
+        inter_image_contrast,
+        'exchange_counts',
+        lambda counts, device: counted.append(counts) or exchange(counts, device),
+    )
     torch.manual_seed(3)
     detector_with(inter=True).loss(torch.randn(2, 3, 64, 64), samples())
     (counts,) = counted
@@ -52,7 +57,9 @@ def test_the_estimate_of_the_papers_training():
     assert exchange.rows == 2 * (100 + 256)
     assert exchange.bytes == 31 * (712 * (64 * 4 * 2 + 8) + 24)
     assert exchange.figures() == dict(ranks=32, images=2, mb_sent=11.48, logits_mb=26.21) | {
-        'ms_100 GbE': 0.918, 'ms_NVLink': 0.038}
+        'ms_100 GbE': 0.918,
+        'ms_NVLink': 0.038,
+    }
     assert gradient_bytes(1000, 32) == round(2 * 31 / 32 * 4000)
 
 
@@ -62,7 +69,7 @@ def test_tables_and_json(tmp_path, monkeypatch):
         return dict(rows=power_law(case['axis'], case['values'], 1.0, 1.0))
 
     monkeypatch.setattr(scaling, 'run_fresh', fresh)
-    monkeypatch.setattr(scaling, 'num_parameters', lambda scale: 10 ** 6)
+    monkeypatch.setattr(scaling, 'num_parameters', lambda scale: 10**6)
     file, picture = tmp_path / 'scaling.json', tmp_path / 'images' / 'scaling.png'
     assert scaling.main(['--json', str(file), '--plot', str(picture)]) == 0
     figures = json.loads(file.read_text())
@@ -78,7 +85,7 @@ def test_tables_and_json(tmp_path, monkeypatch):
 def test_an_axis_of_two_points_is_not_drawn(tmp_path):
     rows, widths = power_law('words', [1, 2, 4], 1, 1), []
     for axis in ('ranks', 'batch'):
-        more = power_law(axis, [1, 2, 4][:2 if axis == 'ranks' else 3], 1, 1)
+        more = power_law(axis, [1, 2, 4][: 2 if axis == 'ranks' else 3], 1, 1)
         draw(rows + more, {name: axis.unit for name, axis in AXES.items()}, tmp_path / 'a.png')
         with Image.open(tmp_path / 'a.png') as image:
             widths.append(image.width)
@@ -86,8 +93,10 @@ def test_an_axis_of_two_points_is_not_drawn(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('axis', 'values'), [
-    ('words', [2, 9]), ('image_size', [64, 96]), ('classes', [2, 120]), ('batch', [1, 2]), ('boxes', [1, 5])])
+@pytest.mark.parametrize(
+    ('axis', 'values'),
+    [('words', [2, 9]), ('image_size', [64, 96]), ('classes', [2, 120]), ('batch', [1, 2]), ('boxes', [1, 5])],
+)
 def test_every_axis_runs(axis, values):
     rows = measure_case(case_text(AXES[axis], 'nano', values), WorkerSettings(repeats=1, threads=1))['rows']
     assert [(row['axis'], row['value']) for row in rows] == [(axis, value) for value in values]

@@ -30,7 +30,7 @@ def test_ratios_are_taken_inside_a_round():
 @given(power=st.floats(-3, 3), factor=st.floats(0.01, 100))
 def test_exponent_of_a_power_law(power, factor):
     sizes = [1, 2, 5, 17]
-    assert growth_exponent(sizes, [factor * size ** power for size in sizes]) == pytest.approx(power, abs=1e-9)
+    assert growth_exponent(sizes, [factor * size**power for size in sizes]) == pytest.approx(power, abs=1e-9)
 
 
 def test_exponent_is_the_least_squares_slope():

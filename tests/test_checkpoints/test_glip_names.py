@@ -9,43 +9,72 @@ from tests.test_checkpoints.tiny_glip import mmdet_weights
 
 #: A contract: users' files hold these names. (mmdet, original, ours)
 LITERAL_NAMES = (
-    ('backbone.patch_embed.projection.weight', 'module.backbone.body.patch_embed.proj.weight',
-     'backbone.model.patch_embed.proj.weight'),
-    ('backbone.stages.2.blocks.1.ffn.layers.0.0.bias', 'module.backbone.body.layers.2.blocks.1.mlp.fc1.bias',
-     'backbone.model.layers.2.blocks.1.mlp.fc1.bias'),
-    ('backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table',
-     'module.backbone.body.layers.0.blocks.0.attn.relative_position_bias_table',
-     'backbone.model.layers.0.blocks.0.attn.relative_position_bias_table'),
-    ('backbone.stages.0.downsample.reduction.weight',
-     'module.backbone.body.layers.0.downsample.reduction.weight',
-     'backbone.model.layers.1.downsample.reduction.weight'),
+    (
+        'backbone.patch_embed.projection.weight',
+        'module.backbone.body.patch_embed.proj.weight',
+        'backbone.model.patch_embed.proj.weight',
+    ),
+    (
+        'backbone.stages.2.blocks.1.ffn.layers.0.0.bias',
+        'module.backbone.body.layers.2.blocks.1.mlp.fc1.bias',
+        'backbone.model.layers.2.blocks.1.mlp.fc1.bias',
+    ),
+    (
+        'backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table',
+        'module.backbone.body.layers.0.blocks.0.attn.relative_position_bias_table',
+        'backbone.model.layers.0.blocks.0.attn.relative_position_bias_table',
+    ),
+    (
+        'backbone.stages.0.downsample.reduction.weight',
+        'module.backbone.body.layers.0.downsample.reduction.weight',
+        'backbone.model.layers.1.downsample.reduction.weight',
+    ),
     ('backbone.norm1.weight', 'module.backbone.body.norm1.weight', 'backbone.norms.0.weight'),
     ('backbone.norm3.bias', 'module.backbone.body.norm3.bias', 'backbone.norms.2.bias'),
-    ('neck.lateral_convs.0.conv.weight', 'module.backbone.fpn.fpn_inner2.weight',
-     'neck.lateral_convs.0.conv.weight'),
+    ('neck.lateral_convs.0.conv.weight', 'module.backbone.fpn.fpn_inner2.weight', 'neck.lateral_convs.0.conv.weight'),
     ('neck.fpn_convs.2.conv.bias', 'module.backbone.fpn.fpn_layer4.bias', 'neck.fpn_convs.2.conv.bias'),
-    ('neck.fpn_convs.4.conv.weight', 'module.backbone.fpn.top_blocks.p7.weight',
-     'neck.fpn_convs.4.conv.weight'),
-    ('language_model.language_backbone.body.model.encoder.layer.0.output.LayerNorm.weight',
-     'module.language_backbone.body.model.encoder.layer.0.output.LayerNorm.weight',
-     'language_model.model.encoder.layer.0.output.LayerNorm.weight'),
-    ('bbox_head.head.dyhead_tower.3.b_attn.attn.values_l_proj.weight',
-     'module.rpn.head.dyhead_tower.3.b_attn.attn.values_l_proj.weight',
-     'fusion.blocks.1.attention.text_value.weight'),
-    ('bbox_head.head.dyhead_tower.0.b_attn.gamma_v', 'module.rpn.head.dyhead_tower.0.b_attn.gamma_v',
-     'fusion.blocks.0.attention.gamma_image'),
-    ('bbox_head.head.dyhead_tower.4.output.dense.weight',
-     'module.rpn.head.dyhead_tower.4.output.dense.weight',
-     'fusion.blocks.1.text_layer.ffn_out.weight'),
-    ('bbox_head.head.dyhead_tower.5.dyconvs.0.bn.weight', 'module.rpn.head.dyhead_tower.5.DyConv.0.bn.weight',
-     'fusion.blocks.1.dynamic_conv.coarser.norm.weight'),
-    ('bbox_head.head.dyhead_tower.2.attnconv.1.bias', 'module.rpn.head.dyhead_tower.2.AttnConv.1.bias',
-     'fusion.blocks.0.dynamic_conv.scale_attention.bias'),
-    ('bbox_head.head.dyhead_tower.2.relu.fc.2.weight', 'module.rpn.head.dyhead_tower.2.relu.fc.2.weight',
-     'fusion.blocks.0.dynamic_conv.activation.expand.weight'),
+    ('neck.fpn_convs.4.conv.weight', 'module.backbone.fpn.top_blocks.p7.weight', 'neck.fpn_convs.4.conv.weight'),
+    (
+        'language_model.language_backbone.body.model.encoder.layer.0.output.LayerNorm.weight',
+        'module.language_backbone.body.model.encoder.layer.0.output.LayerNorm.weight',
+        'language_model.model.encoder.layer.0.output.LayerNorm.weight',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.3.b_attn.attn.values_l_proj.weight',
+        'module.rpn.head.dyhead_tower.3.b_attn.attn.values_l_proj.weight',
+        'fusion.blocks.1.attention.text_value.weight',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.0.b_attn.gamma_v',
+        'module.rpn.head.dyhead_tower.0.b_attn.gamma_v',
+        'fusion.blocks.0.attention.gamma_image',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.4.output.dense.weight',
+        'module.rpn.head.dyhead_tower.4.output.dense.weight',
+        'fusion.blocks.1.text_layer.ffn_out.weight',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.5.dyconvs.0.bn.weight',
+        'module.rpn.head.dyhead_tower.5.DyConv.0.bn.weight',
+        'fusion.blocks.1.dynamic_conv.coarser.norm.weight',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.2.attnconv.1.bias',
+        'module.rpn.head.dyhead_tower.2.AttnConv.1.bias',
+        'fusion.blocks.0.dynamic_conv.scale_attention.bias',
+    ),
+    (
+        'bbox_head.head.dyhead_tower.2.relu.fc.2.weight',
+        'module.rpn.head.dyhead_tower.2.relu.fc.2.weight',
+        'fusion.blocks.0.dynamic_conv.activation.expand.weight',
+    ),
     ('bbox_head.head.bbox_pred.weight', 'module.rpn.head.bbox_pred.weight', 'bbox_head.box.weight'),
-    ('bbox_head.head.dot_product_projection_text.bias', 'module.rpn.head.dot_product_projection_text.bias',
-     'bbox_head.text_projection.bias'),
+    (
+        'bbox_head.head.dot_product_projection_text.bias',
+        'module.rpn.head.dot_product_projection_text.bias',
+        'bbox_head.text_projection.bias',
+    ),
     ('bbox_head.head.scales.4.scale', 'module.rpn.head.scales.4.scale', 'bbox_head.scales.4.scale'),
 )
 ORIGINAL = Layout('original', early_fusion=True, out_indices=(1, 2, 3), prefix='module.')
@@ -60,11 +89,18 @@ def test_names_are_a_contract(mmdet, original, ours):
         assert list(to_source(converted, layout)) == [name]
 
 
-@pytest.mark.parametrize('size', [
-    dict(), dict(early_fusion=False), dict(blocks=1), dict(early_fusion=False, blocks=5),
-    dict(depths=(2, 1, 5, 2)),
-    dict(embed_dim=192, depths=(1, 1, 1, 1), heads=(6, 12, 24, 48), window=12)],
-    ids=['early', 'late', 'one block', 'five blocks late', 'deeper', 'Swin-L widths'])
+@pytest.mark.parametrize(
+    'size',
+    [
+        dict(),
+        dict(early_fusion=False),
+        dict(blocks=1),
+        dict(early_fusion=False, blocks=5),
+        dict(depths=(2, 1, 5, 2)),
+        dict(embed_dim=192, depths=(1, 1, 1, 1), heads=(6, 12, 24, 48), window=12),
+    ],
+    ids=['early', 'late', 'one block', 'five blocks late', 'deeper', 'Swin-L widths'],
+)
 def test_mmdet_weights_survive_the_round_trip_bit_by_bit(size):
     weights = mmdet_weights(**size)
     conversion = to_ours(weights)
@@ -96,7 +132,8 @@ def test_what_the_method_does_not_use_is_left_behind_by_name():
         'module.language_backbone.body.model.pooler.dense.weight',
         'module.rpn.anchor_generator.cell_anchors.0',
         'module.rpn.head.cls_logits.bias',
-        'module.rpn.head.resizer.fc.weight'}
+        'module.rpn.head.resizer.fc.weight',
+    }
     conversion = to_ours(weights | {name: torch.zeros(2) for name in unused})
     assert set(conversion.excused) == unused
     assert len(conversion.state_dict) == len(weights)

@@ -68,9 +68,11 @@ def test_excused_tensors_may_differ(model, weights):
 
 
 @pytest.mark.parametrize('call', [load_weights, check_fits])
-@pytest.mark.parametrize('layout', [
-    Layout('mmdet', True, (1, 2, 3)), Layout('original', True, (1, 2, 3), 'module.')],
-    ids=['mmdet', 'original'])
+@pytest.mark.parametrize(
+    'layout',
+    [Layout('mmdet', True, (1, 2, 3)), Layout('original', True, (1, 2, 3), 'module.')],
+    ids=['mmdet', 'original'],
+)
 def test_an_unconverted_glip_file_is_recognised(call, layout, model, weights):
     with pytest.raises(CheckpointError, match=r'(?s)original GLIP|mmdet.s GLIP') as error:
         call(model, to_source(weights, layout))
@@ -91,8 +93,11 @@ def test_parts_of_a_model_fit_but_other_architectures_do_not(model, weights):
 def test_weights_are_found_in_every_wrapper():
     weights = {'a.weight': torch.ones(2)}
     optimizer = {'state': {}, 'param_groups': []}
-    for checkpoint in (weights, {'model': weights, 'optimizer': optimizer, 'iteration': 3},
-                       {'state_dict': weights, 'ema_state_dict': {}, 'meta': {'epoch': 1}}):
+    for checkpoint in (
+        weights,
+        {'model': weights, 'optimizer': optimizer, 'iteration': 3},
+        {'state_dict': weights, 'ema_state_dict': {}, 'meta': {'epoch': 1}},
+    ):
         assert list(state_dict_of(checkpoint)) == ['a.weight']
 
 

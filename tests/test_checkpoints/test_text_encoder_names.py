@@ -1,4 +1,5 @@
 """Weights of public encoders under our names: every tensor accounted for, and the same function."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -18,8 +19,13 @@ from glipv2_mmdet.text import TokenBatch
 from tests.tiny_clip import write_folder
 
 WIDTH, LAYERS, HEADS, VOCAB, POSITIONS = 24, 2, 4, 600, 7
-TEXT = dict(hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, intermediate_size=4 * WIDTH,
-            vocab_size=VOCAB)
+TEXT = dict(
+    hidden_size=WIDTH,
+    num_hidden_layers=LAYERS,
+    num_attention_heads=HEADS,
+    intermediate_size=4 * WIDTH,
+    vocab_size=VOCAB,
+)
 SWIN = dict(embed_dim=12, depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2), window_size=4)
 IDS = torch.tensor([[3, 14, 15, 9, 2, 6]])
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'encoders_to_glipv2.py'
@@ -55,19 +61,26 @@ class TextTower(nn.Module):
             nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.3)
 
     def forward(self, ids):
-        x = self.token_embedding(ids) + self.positional_embedding[:ids.shape[1]]
+        x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.resblocks:
             x = block(x)
         return self.ln_final(x)
 
 
 def openai_weights():
-    weights = {f'transformer.{name}' if name.startswith('resblocks') else name: value
-               for name, value in TextTower().state_dict().items()}
+    weights = {
+        f'transformer.{name}' if name.startswith('resblocks') else name: value
+        for name, value in TextTower().state_dict().items()
+    }
     return weights | {
-        'visual.conv1.weight': torch.zeros(2, 3, 4, 4), 'visual.transformer.resblocks.0.attn.in_proj_weight':
-        torch.zeros(6, 2), 'text_projection': torch.zeros(WIDTH, 8), 'logit_scale': torch.zeros(()),
-        'input_resolution': torch.tensor(224), 'context_length': torch.tensor(77), 'vocab_size': torch.tensor(49408)}
+        'visual.conv1.weight': torch.zeros(2, 3, 4, 4),
+        'visual.transformer.resblocks.0.attn.in_proj_weight': torch.zeros(6, 2),
+        'text_projection': torch.zeros(WIDTH, 8),
+        'logit_scale': torch.zeros(()),
+        'input_resolution': torch.tensor(224),
+        'context_length': torch.tensor(77),
+        'vocab_size': torch.tensor(49408),
+    }
 
 
 def swin_weights():
@@ -79,22 +92,28 @@ def swin_weights():
             stage = int(name.split('.')[1])
             name = name.replace(f'layers.{stage}.', f'layers.{stage - 1}.')
         weights[name.replace('head.fc.', 'head.')] = torch.randn_like(value)
-    return weights | {'layers.0.blocks.0.attn.relative_position_index': torch.zeros(16, 16, dtype=torch.long),
-                      'layers.0.blocks.0.attn_mask': torch.zeros(1)}
+    return weights | {
+        'layers.0.blocks.0.attn.relative_position_index': torch.zeros(16, 16, dtype=torch.long),
+        'layers.0.blocks.0.attn_mask': torch.zeros(1),
+    }
 
 
 def unicl_weights(text='text_encoder.', image='image_encoder.', image_projection='image_projection'):
     return {
         **{f'{text}{name}': value for name, value in TextTower().state_dict().items()},
         **{f'{image}{name}': value for name, value in swin_weights().items()},
-        'text_projection': torch.zeros(WIDTH, 8), image_projection: torch.zeros(96, 8), 'logit_scale': torch.ones(())}
+        'text_projection': torch.zeros(WIDTH, 8),
+        image_projection: torch.zeros(96, 8),
+        'logit_scale': torch.ones(()),
+    }
 
 
 def hugging_face_weights():
     torch.manual_seed(0)
     text = dict(TEXT, max_position_embeddings=POSITIONS, bos_token_id=1, eos_token_id=2)
-    vision = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8,
-                  patch_size=4)
+    vision = dict(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8, patch_size=4
+    )
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=6)).eval()
 
 
@@ -111,12 +130,16 @@ def vocab(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp('clip') / 'vocabulary')
 
 
-@pytest.mark.parametrize(('source', 'make'), [
-    ('OpenAI CLIP', openai_weights),
-    ('UniCL', unicl_weights),
-    ('UniCL', lambda: unicl_weights('lang_encoder.')),
-    ('UniCL', lambda: unicl_weights('text.', 'visual.', 'vision_projection'))],
-    ids=['openai', 'unicl', 'unicl lang_encoder', 'unicl old names'])
+@pytest.mark.parametrize(
+    ('source', 'make'),
+    [
+        ('OpenAI CLIP', openai_weights),
+        ('UniCL', unicl_weights),
+        ('UniCL', lambda: unicl_weights('lang_encoder.')),
+        ('UniCL', lambda: unicl_weights('text.', 'visual.', 'vision_projection')),
+    ],
+    ids=['openai', 'unicl', 'unicl lang_encoder', 'unicl old names'],
+)
 @torch.no_grad()
 def test_the_converted_text_encoder_is_the_same_function(source, make, vocab):
     weights = {f'module.{name}': value.half() if value.dim() == 1 else value for name, value in make().items()}
@@ -149,11 +172,16 @@ def test_the_converted_swin_is_the_same_function(make):
     converted = part_of(encoder_to_ours(make()).state_dict, 'backbone')
     load_weights(backbone, converted, allow_missing=('norms.*',))
     peer = SwinTransformer(**SWIN, num_classes=5, always_partition=True, strict_img_size=False)
-    own = {name.replace('head.', 'head.fc.') if name.startswith('head.') else name: value
-           for name, value in swin_weights().items() if not name.endswith(('index', 'mask'))}
+    own = {
+        name.replace('head.', 'head.fc.') if name.startswith('head.') else name: value
+        for name, value in swin_weights().items()
+        if not name.endswith(('index', 'mask'))
+    }
     for stage in (2, 1, 0):
-        own = {name.replace(f'layers.{stage}.downsample', f'layers.{stage + 1}.downsample'): value
-               for name, value in own.items()}
+        own = {
+            name.replace(f'layers.{stage}.downsample', f'layers.{stage + 1}.downsample'): value
+            for name, value in own.items()
+        }
     peer.load_state_dict(own)
     for name, value in backbone.model.state_dict().items():
         assert torch.equal(value, peer.state_dict()[name]), name
@@ -164,8 +192,10 @@ def test_bert_is_taken_whole_in_old_and_new_names():
     config = dict(TEXT, max_position_embeddings=16)
     weights = BertForMaskedLM(BertConfig(**config)).state_dict()
     weights |= {'bert.pooler.dense.weight': torch.zeros(2, 2)}
-    old = {name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'): value
-           for name, value in weights.items()}
+    old = {
+        name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'): value
+        for name, value in weights.items()
+    }
     for given in (weights, old):
         conversion = encoder_to_ours(given)
         assert all(name.startswith(('cls.', 'pooler.')) for name in conversion.excused)
@@ -173,8 +203,10 @@ def test_bert_is_taken_whole_in_old_and_new_names():
         encoder = BertTextEncoder(dict(config, vocab_size=30522))
         own['model.embeddings.word_embeddings.weight'] = encoder.word_embeddings.detach()
         load_weights(encoder, own)
-        assert torch.equal(encoder.model.state_dict()['encoder.layer.1.output.LayerNorm.weight'],
-                           weights['bert.encoder.layer.1.output.LayerNorm.weight'])
+        assert torch.equal(
+            encoder.model.state_dict()['encoder.layer.1.output.LayerNorm.weight'],
+            weights['bert.encoder.layer.1.output.LayerNorm.weight'],
+        )
 
 
 def test_positions_are_stretched_between_row_centres():
@@ -191,8 +223,14 @@ def test_the_conversion_says_what_became_of_positions_and_leftovers():
     assert conversion.num_positions == (POSITIONS, 256)
     assert conversion.state_dict['language_model.model.embeddings.position_embedding.weight'].shape == (256, WIDTH)
     assert set(conversion.excused) == {
-        'visual.conv1.weight', 'visual.transformer.resblocks.0.attn.in_proj_weight', 'text_projection', 'logit_scale',
-        'input_resolution', 'context_length', 'vocab_size'}
+        'visual.conv1.weight',
+        'visual.transformer.resblocks.0.attn.in_proj_weight',
+        'text_projection',
+        'logit_scale',
+        'input_resolution',
+        'context_length',
+        'vocab_size',
+    }
 
 
 def test_leftovers_and_strangers_are_named():
@@ -215,9 +253,14 @@ def test_the_script_joins_two_files_and_tries_them(script, vocab, tmp_path, caps
     torch.save(openai_weights(), tmp_path / 'clip.pth')
     torch.save({'model': swin_weights()}, tmp_path / 'swin.pth')
     config = tmp_path / 'config.py'
-    Config(dict(model=dict(
-        backbone=dict(type='TimmSwin', **SWIN),
-        language_model=dict(type='CLIPTextEncoder', vocab=vocab, config=TEXT, max_tokens=9)))).dump(config)
+    Config(
+        dict(
+            model=dict(
+                backbone=dict(type='TimmSwin', **SWIN),
+                language_model=dict(type='CLIPTextEncoder', vocab=vocab, config=TEXT, max_tokens=9),
+            )
+        )
+    ).dump(config)
     arguments = [str(tmp_path / 'clip.pth'), str(tmp_path / 'swin.pth'), '--out', str(tmp_path / 'out.pth')]
 
     script.main([*arguments, '--max-tokens', '9', '--config', str(config)])

@@ -1,4 +1,5 @@
 """Each command in this process: what it prints, what it writes, and how it fails."""
+
 from __future__ import annotations
 
 import hashlib
@@ -25,17 +26,30 @@ PROMPT = 'red circle . blue square'
 @pytest.fixture
 def run(nano_files, capsys):
     """Runs a command with a nano model; (exit code, standard output, standard error)."""
+
     def call(command: str, *words: str, model: str = 'glipv2-nano') -> tuple[int, str, str]:
         config, weights = nano_files(model)
         capsys.readouterr()  # what making the files logged
         code = main([command, *map(str, words), '--model', config, '--weights', weights, '--device', 'cpu'])
         return code, *capsys.readouterr()
+
     return call
 
 
 def test_detect_writes_a_picture_per_image_and_their_numbers(run, shapes_dir, tmp_path):
-    code, out, err = run('detect', shapes_dir / 'images/val', PROMPT, '--threshold', '0', '--max-boxes', '2',
-                         '--batch-size', '3', '--out', tmp_path / 'out')
+    code, out, err = run(
+        'detect',
+        shapes_dir / 'images/val',
+        PROMPT,
+        '--threshold',
+        '0',
+        '--max-boxes',
+        '2',
+        '--batch-size',
+        '3',
+        '--out',
+        tmp_path / 'out',
+    )
     assert code == 0 and len(out.splitlines()) == 8 * 3
     assert out.splitlines()[0].endswith('000001.jpg: 2 found')
     assert 'is Python code' in err and '8 pictures' in err
@@ -52,23 +66,48 @@ def test_captions_take_what_a_shell_makes_of_a_pattern(run, scenes):
 
 def test_json_lines_are_all_there_is_on_standard_output(run, scenes):
     code, out, _ = run('detect', scenes[0], PROMPT, '--threshold', '0', '--max-boxes', '1', '--json')
-    content, = map(json.loads, out.splitlines())
+    (content,) = map(json.loads, out.splitlines())
     assert code == 0 and content['source'] == scenes[0] and len(content['objects']) == 1
 
 
-@pytest.mark.parametrize('model, command, words, check', [
-    ('glipv2-nano-mask', 'segment', (PROMPT, '--threshold', '0', '--max-boxes', '2'),
-     lambda content: len(content['objects']) == 2 and content['objects'][0]['mask']['size'] == [
-         content['height'], content['width']]),
-    ('glipv2-nano', 'ground', ('a red circle above a star', '--phrases', 'star'),
-     lambda content: [phrase['name'] for phrase in content['phrases']] == ['star']),
-    ('glipv2-nano', 'ground', ('the star on the left', '--whole'),
-     lambda content: [phrase['name'] for phrase in content['phrases']] == ['the star on the left']),
-    ('glipv2-nano-vqa', 'ask', ('is there a star?', '--answers', '3'),
-     lambda content: content['question'] == 'is there a star?' and len(content['answers']) == 3),
-    ('glipv2-nano-caption', 'caption', ('--max-words', '3', '--beam-size', '1'),
-     lambda content: bool(content['caption'])),
-])
+@pytest.mark.parametrize(
+    'model, command, words, check',
+    [
+        (
+            'glipv2-nano-mask',
+            'segment',
+            (PROMPT, '--threshold', '0', '--max-boxes', '2'),
+            lambda content: (
+                len(content['objects']) == 2
+                and content['objects'][0]['mask']['size'] == [content['height'], content['width']]
+            ),
+        ),
+        (
+            'glipv2-nano',
+            'ground',
+            ('a red circle above a star', '--phrases', 'star'),
+            lambda content: [phrase['name'] for phrase in content['phrases']] == ['star'],
+        ),
+        (
+            'glipv2-nano',
+            'ground',
+            ('the star on the left', '--whole'),
+            lambda content: [phrase['name'] for phrase in content['phrases']] == ['the star on the left'],
+        ),
+        (
+            'glipv2-nano-vqa',
+            'ask',
+            ('is there a star?', '--answers', '3'),
+            lambda content: content['question'] == 'is there a star?' and len(content['answers']) == 3,
+        ),
+        (
+            'glipv2-nano-caption',
+            'caption',
+            ('--max-words', '3', '--beam-size', '1'),
+            lambda content: bool(content['caption']),
+        ),
+    ],
+)
 def test_other_tasks(run, scenes, model, command, words, check):
     code, out, _ = run(command, scenes[0], *words, '--json', model=model)
     assert code == 0 and check(json.loads(out))
@@ -78,17 +117,21 @@ def test_other_tasks(run, scenes, model, command, words, check):
 
 def test_a_saved_folder_is_a_model(nano_files, tmp_path, scenes, capsys):
     from glipv2_mmdet import GLIPv2Inferencer
+
     GLIPv2Inferencer(*nano_files('glipv2-nano'), 'cpu').save_pretrained(tmp_path / 'nano')
     assert main(['detect', scenes[0], PROMPT, '--model', str(tmp_path / 'nano'), '--device', 'cpu']) == 0
     assert 'Python code' not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('words, message', [
-    (('nowhere.jpg', PROMPT), 'There is no image "nowhere.jpg"'),
-    (('{image}', ' . '), 'no letter or digit'),
-    (('{image}',), 'There is no prompt'),
-    (('{image}', PROMPT, '--threshold', '2'), 'threshold is 2.0'),
-])
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (('nowhere.jpg', PROMPT), 'There is no image "nowhere.jpg"'),
+        (('{image}', ' . '), 'no letter or digit'),
+        (('{image}',), 'There is no prompt'),
+        (('{image}', PROMPT, '--threshold', '2'), 'threshold is 2.0'),
+    ],
+)
 def test_errors_are_one_line_and_code_2(run, scenes, words, message):
     code, out, err = run('detect', *(word.replace('{image}', scenes[0]) for word in words))
     lines = [line for line in err.splitlines() if not line.startswith('Warning')]
@@ -136,8 +179,11 @@ def test_download_prints_the_file_that_models_find(tmp_path, monkeypatch, capsys
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     path = f'/glip/glip_tiny_mmdet-{digest}.pth'
     monkeypatch.setenv('GLIPV2_CACHE', str(tmp_path))
-    monkeypatch.setattr(download_command, 'public_checkpoint',
-                        lambda name: PublicCheckpoint(name, f'https://weights.example{path}', digest))
+    monkeypatch.setattr(
+        download_command,
+        'public_checkpoint',
+        lambda name: PublicCheckpoint(name, f'https://weights.example{path}', digest),
+    )
     with web_server() as server:
         assert main(['download', 'glip-t', '--mirror', server.url]) == 2
         assert 'says 404' in capsys.readouterr().err
@@ -149,6 +195,8 @@ def test_download_prints_the_file_that_models_find(tmp_path, monkeypatch, capsys
 
 def test_pictures_of_equal_names_stay_apart():
     taken: set[str] = set()
-    names = [_file_name(source, taken) for source in (
-        'a/photo.png', 'b/photo.jpg', 'clip.mp4#12', 'https://x/y/photo.jpg?size=1', 'https://x/')]
+    names = [
+        _file_name(source, taken)
+        for source in ('a/photo.png', 'b/photo.jpg', 'clip.mp4#12', 'https://x/y/photo.jpg?size=1', 'https://x/')
+    ]
     assert names == ['photo.jpg', 'photo_2.jpg', 'clip_000012.jpg', 'photo_3.jpg', 'x.jpg']

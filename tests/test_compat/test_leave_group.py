@@ -1,4 +1,5 @@
 """leave_group: nothing of gloo is left when the interpreter ends."""
+
 from __future__ import annotations
 
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 from pathlib import Path
 
 import torch.distributed as dist
@@ -29,13 +30,17 @@ before = threads()
 del model
 leave_group()
 print(before > 0, threads(), dist.is_initialized())
-'''
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are counted in /proc, which is not here')
 def test_no_thread_of_gloo_outlives_the_group(tmp_path):
     done = subprocess.run(
-        [sys.executable, '-c', SCRIPT.replace('{file}', str(tmp_path / 'meet'))], capture_output=True, text=True,
-        timeout=120, check=True)
+        [sys.executable, '-c', SCRIPT.replace('{file}', str(tmp_path / 'meet'))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert done.stdout.split() == ['True', '0', 'False']

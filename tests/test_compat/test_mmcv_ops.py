@@ -1,4 +1,5 @@
 """The stand-in for mmcv's compiled operations, called the way mmcv.ops calls it, against plain forms."""
+
 import importlib.util
 import json
 import sys
@@ -86,11 +87,14 @@ SOFT_BOXES = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [8, 8, 9, 9]], dtype=np.float
 SOFT_SCORES = np.array([0.9, 0.6, 0.5], dtype=np.float32)
 
 
-@pytest.mark.parametrize(('method', 'order', 'scores'), [
-    ('naive', [0, 2], [0.9, 0.5]),
-    ('linear', [0, 2, 1], [0.9, 0.5, 0.6 * 2 / 3]),
-    ('gaussian', [0, 2, 1], [0.9, 0.5, 0.6 * np.exp(-(1 / 9) / 0.5)]),
-])
+@pytest.mark.parametrize(
+    ('method', 'order', 'scores'),
+    [
+        ('naive', [0, 2], [0.9, 0.5]),
+        ('linear', [0, 2, 1], [0.9, 0.5, 0.6 * 2 / 3]),
+        ('gaussian', [0, 2, 1], [0.9, 0.5, 0.6 * np.exp(-(1 / 9) / 0.5)]),
+    ],
+)
 def test_soft_nms_lowers_scores_by_hand(method, order, scores):
     dets, kept = mmcv.ops.soft_nms(SOFT_BOXES, SOFT_SCORES, iou_threshold=0.3, sigma=0.5, method=method)
     assert kept.tolist() == order
@@ -133,8 +137,8 @@ def test_roi_align_equals_torchvision_with_gradient(aligned):
     ours = roi_align(features, rois, (7, 5), 0.5, 0, 'avg', aligned)
     theirs = tv.roi_align(features, rois, (7, 5), 0.5, 0, aligned)
     assert torch.equal(ours, theirs)
-    ours_grad, = torch.autograd.grad(ours, features, upstream)
-    theirs_grad, = torch.autograd.grad(theirs, features, upstream)
+    (ours_grad,) = torch.autograd.grad(ours, features, upstream)
+    (theirs_grad,) = torch.autograd.grad(theirs, features, upstream)
     torch.testing.assert_close(ours_grad, theirs_grad)
 
 
@@ -147,8 +151,10 @@ def test_roi_align_gradient_is_that_of_the_function():
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_roi_align_takes_the_types_of_mixed_precision_forward_and_backward(dtype):
     features = torch.arange(32.0).view(1, 2, 4, 4)
-    rois, low, full = torch.tensor([[0.0, 0.5, 0.5, 3.0, 3.5]]), *(
-        features.to(x).requires_grad_() for x in (dtype, torch.float32))
+    rois, low, full = (
+        torch.tensor([[0.0, 0.5, 0.5, 3.0, 3.5]]),
+        *(features.to(x).requires_grad_() for x in (dtype, torch.float32)),
+    )
     for x in (low, full):
         roi_align(x, rois, (2, 2), 1.0, 2, 'avg', True).sum().backward()
     assert low.grad.dtype == dtype
@@ -195,8 +201,9 @@ def test_modulated_deform_conv_equals_torchvision_with_gradients(stride, groups,
     theirs = tv.deform_conv2d(x, offset, weight, bias, stride, 1, 1, mask)
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn_like(ours)
-    for mine, reference in zip(torch.autograd.grad(ours, inputs, upstream),
-                               torch.autograd.grad(theirs, inputs, upstream), strict=True):
+    for mine, reference in zip(
+        torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(theirs, inputs, upstream), strict=True
+    ):
         torch.testing.assert_close(mine, reference)
 
 
@@ -210,8 +217,8 @@ def test_modulated_deform_conv_reads_a_larger_map_in_memory_order():
     offset = torch.randn(2, 18, 7, 9)
     mask = torch.rand(2, 9, 7, 9)
     out = modulated_deform_conv2d(x, offset, mask, weight, None, 1, 1)
-    folded_offset = torch.stack([image.flatten()[:18 * 25].view(18, 5, 5) for image in offset])
-    folded_mask = torch.stack([image.flatten()[:9 * 25].view(9, 5, 5) for image in mask])
+    folded_offset = torch.stack([image.flatten()[: 18 * 25].view(18, 5, 5) for image in offset])
+    folded_mask = torch.stack([image.flatten()[: 9 * 25].view(9, 5, 5) for image in mask])
     torch.testing.assert_close(out, tv.deform_conv2d(x, folded_offset, weight, None, 1, 1, 1, folded_mask))
 
 
@@ -256,8 +263,11 @@ def test_deform_conv_equals_torchvision_with_gradients(stride):
     theirs = tv.deform_conv2d(x, offset, weight, None, stride, 1)
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn_like(ours)
-    for mine, reference in zip(torch.autograd.grad(ours, (x, offset, weight), upstream),
-                               torch.autograd.grad(theirs, (x, offset, weight), upstream), strict=True):
+    for mine, reference in zip(
+        torch.autograd.grad(ours, (x, offset, weight), upstream),
+        torch.autograd.grad(theirs, (x, offset, weight), upstream),
+        strict=True,
+    ):
         torch.testing.assert_close(mine, reference)
 
 
@@ -271,7 +281,7 @@ def test_sigmoid_focal_loss_by_formula():
     target = torch.tensor([1, 0, 2])  # the last is background
     loss = mmcv.ops.sigmoid_focal_loss(logits, target, 2.0, 0.25, None, 'none')
     probability = logits.sigmoid()
-    positive = -0.25 * (1 - probability)**2 * probability.log()
+    positive = -0.25 * (1 - probability) ** 2 * probability.log()
     negative = -0.75 * probability**2 * (1 - probability).log()
     is_positive = torch.tensor([[False, True], [True, False], [False, False]])
     torch.testing.assert_close(loss, torch.where(is_positive, positive, negative))
@@ -303,8 +313,9 @@ def test_multi_scale_deformable_attention_equals_mmcvs_torch_form_with_gradients
     theirs = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn_like(ours)
-    for mine, reference in zip(torch.autograd.grad(ours, inputs, upstream),
-                               torch.autograd.grad(theirs, inputs, upstream), strict=True):
+    for mine, reference in zip(
+        torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(theirs, inputs, upstream), strict=True
+    ):
         torch.testing.assert_close(mine, reference)
 
 

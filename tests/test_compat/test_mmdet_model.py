@@ -1,4 +1,5 @@
 """The stack carries mmdet models that are not ours: train, save, reload, predict."""
+
 import json
 from pathlib import Path
 
@@ -22,20 +23,25 @@ def test_config_names_the_categories_of_the_data(shapes_dir):
 @pytest.mark.slow
 def test_atss_trains_an_epoch_saves_reloads_and_predicts(shapes_dir, tmp_path):
     cfg = Config.fromfile(CONFIG)
-    cfg.merge_from_dict({
-        'work_dir': str(tmp_path),
-        'log_level': 'WARNING',
-        # one epoch on 24 pictures teaches nothing; without a threshold there are boxes all the same
-        'model.test_cfg.score_thr': 0.0,
-        'train_cfg.max_epochs': 1,
-        'train_dataloader.dataset.data_root': f'{shapes_dir}/',
-        'val_dataloader.dataset.data_root': f'{shapes_dir}/',
-        'test_dataloader.dataset.data_root': f'{shapes_dir}/',
-        'val_evaluator.ann_file': f'{shapes_dir}/annotations/val.json',
-        'test_evaluator.ann_file': f'{shapes_dir}/annotations/val.json',
-        **{f'{split}_dataloader.{key}': value for split in ('train', 'val', 'test')
-           for key, value in dict(num_workers=0, persistent_workers=False).items()},
-    })
+    cfg.merge_from_dict(
+        {
+            'work_dir': str(tmp_path),
+            'log_level': 'WARNING',
+            # one epoch on 24 pictures teaches nothing; without a threshold there are boxes all the same
+            'model.test_cfg.score_thr': 0.0,
+            'train_cfg.max_epochs': 1,
+            'train_dataloader.dataset.data_root': f'{shapes_dir}/',
+            'val_dataloader.dataset.data_root': f'{shapes_dir}/',
+            'test_dataloader.dataset.data_root': f'{shapes_dir}/',
+            'val_evaluator.ann_file': f'{shapes_dir}/annotations/val.json',
+            'test_evaluator.ann_file': f'{shapes_dir}/annotations/val.json',
+            **{
+                f'{split}_dataloader.{key}': value
+                for split in ('train', 'val', 'test')
+                for key, value in dict(num_workers=0, persistent_workers=False).items()
+            },
+        }
+    )
     runner = Runner.from_cfg(cfg)
     before = {name: value.clone() for name, value in runner.model.state_dict().items()}
     runner.train()

@@ -1,4 +1,5 @@
 """Checkpoints of mmengine load with torch's weights-only protection on, and nothing else got through it."""
+
 import io
 import pickle
 import pickletools
@@ -22,7 +23,8 @@ from torch.utils.data import Dataset
 from glipv2_mmdet.compat.safe_load import allow_mmengine_checkpoints, safe_globals
 
 pytestmark = pytest.mark.skipif(
-    Version(torch.__version__).release < (2, 6), reason='torch loads unprotected by default before 2.6')
+    Version(torch.__version__).release < (2, 6), reason='torch loads unprotected by default before 2.6'
+)
 
 
 class Points(Dataset):
@@ -32,11 +34,10 @@ class Points(Dataset):
         return 4
 
     def __getitem__(self, index):
-        return torch.full((2, ), float(index)), torch.tensor([1.0])
+        return torch.full((2,), float(index)), torch.tensor([1.0])
 
 
 class Line(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(2, 1)
@@ -67,14 +68,17 @@ def make_runner(work_dir, epochs, resume=False):
         val_cfg=dict(),
         val_evaluator=[NumpyScores()],
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1)),
-        param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=3),
-                         dict(type='CosineAnnealingLR', T_max=3)],
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=3),
+            dict(type='CosineAnnealingLR', T_max=3),
+        ],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='mAP')),
         custom_hooks=[dict(type='EMAHook')],
         default_scope='mmengine',
         log_level='WARNING',
         experiment_name=f'{work_dir.name}-{epochs}',
-        resume=resume)
+        resume=resume,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -151,7 +155,7 @@ class Evil:
         self.path = path
 
     def __reduce__(self):
-        return Path.touch, (self.path, )
+        return Path.touch, (self.path,)
 
 
 def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path):
@@ -166,13 +170,16 @@ def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path):
     assert mark.exists()
 
 
-@pytest.mark.parametrize(('owner', 'name'), [
-    ('cmmengine.logging.history_buffer\nHistoryBuffer\n', '__init__'),
-    ('cmmengine.logging.history_buffer\nHistoryBuffer\n', '_statistics_methods'),
-    ('cnumpy\nndarray\n', 'tofile'),
-    ('cbuiltins\ngetattr\n', '__globals__'),
-    ('ccollections\nOrderedDict\n', 'mean'),
-])
+@pytest.mark.parametrize(
+    ('owner', 'name'),
+    [
+        ('cmmengine.logging.history_buffer\nHistoryBuffer\n', '__init__'),
+        ('cmmengine.logging.history_buffer\nHistoryBuffer\n', '_statistics_methods'),
+        ('cnumpy\nndarray\n', 'tofile'),
+        ('cbuiltins\ngetattr\n', '__globals__'),
+        ('ccollections\nOrderedDict\n', 'mean'),
+    ],
+)
 def test_getattr_reaches_nothing_but_the_statistics(tmp_path, owner, name):
     # what pickle would write for getattr(owner, name)
     written_name = b'X' + len(name).to_bytes(4, 'little') + name.encode()
@@ -190,8 +197,11 @@ def test_getattr_reaches_nothing_but_the_statistics(tmp_path, owner, name):
 
 def test_a_loader_with_an_unprotected_retreat_is_replaced(monkeypatch, tmp_path):
     """As onedl-mmengine has it: what torch refuses is read again without protection."""
-    monkeypatch.setattr('mmengine.runner.checkpoint._safe_torch_load',
-                        lambda file, **kwargs: torch.load(file, weights_only=False), raising=False)
+    monkeypatch.setattr(
+        'mmengine.runner.checkpoint._safe_torch_load',
+        lambda file, **kwargs: torch.load(file, weights_only=False),
+        raising=False,
+    )
     allow_mmengine_checkpoints()
     mark, file = tmp_path / 'mark', tmp_path / 'evil.pth'
     torch.save(Evil(mark), file)

@@ -1,4 +1,5 @@
 """One message for whatever is missing, too old or broken below the package."""
+
 import subprocess
 import sys
 from types import ModuleType
@@ -59,11 +60,14 @@ def test_a_missing_part_of_a_package_is_named():
     assert "beta does not start: it needs the package 'gamma'." in message
 
 
-@pytest.mark.parametrize('error', [
-    AssertionError('MMCV==2.2.0 is used but incompatible.'),
-    RuntimeError('operator torchvision::nms does not exist'),
-    OSError('libtorch_cuda.so: cannot open shared object file'),
-])
+@pytest.mark.parametrize(
+    'error',
+    [
+        AssertionError('MMCV==2.2.0 is used but incompatible.'),
+        RuntimeError('operator torchvision::nms does not exist'),
+        OSError('libtorch_cuda.so: cannot open shared object file'),
+    ],
+)
 def test_a_package_that_does_not_start_is_quoted(error):
     assert f'beta does not start: {type(error).__name__}: {error}' in problems(alpha='1.2', beta=error)
 
@@ -83,8 +87,7 @@ def test_a_package_that_python_cannot_find_is_missing(monkeypatch):
 
 @pytest.mark.slow
 def test_importing_the_package_without_mmcv_gives_the_message():
-    script = ("import sys; sys.modules['mmcv'] = None\n"
-              'import glipv2_mmdet')
+    script = "import sys; sys.modules['mmcv'] = None\nimport glipv2_mmdet"
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert 'StackError' in done.stderr

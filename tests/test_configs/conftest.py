@@ -1,4 +1,5 @@
 """What a config needs that does not ship."""
+
 import pytest
 
 from tests.tiny_clip import write_folder

@@ -1,4 +1,5 @@
 """Shipped configs as the tests read and build them, and a sample for their models."""
+
 from pathlib import Path
 
 import torch
@@ -37,6 +38,6 @@ def build_on_meta(config):
 def make_sample(names, boxes, labels, shape):
     sample = DetDataSample(metainfo=dict(prompt=prompt_from_classes(names), img_shape=shape))
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(labels, dtype=torch.long))
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels, dtype=torch.long)
+    )
     return sample

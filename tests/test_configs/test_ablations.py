@@ -1,4 +1,5 @@
 """What rows of the paper's ablations change: losses, stages, the text encoder."""
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -7,8 +8,13 @@ from tests.test_configs.reading import CONFIGS, make_sample, read_recipe
 
 #: Row of the paper's ablation (table 4) -> which losses are on: localisation with region-word loss, inter-image, MLM.
 ABLATION = dict(
-    none=(True, False, False), mlm=(False, False, True), loc_intra=(True, False, False),
-    loc_intra_mlm=(True, False, True), loc_intra_inter=(True, True, False), all=(True, True, True))
+    none=(True, False, False),
+    mlm=(False, False, True),
+    loc_intra=(True, False, False),
+    loc_intra_mlm=(True, False, True),
+    loc_intra_inter=(True, True, False),
+    all=(True, True, True),
+)
 
 
 @pytest.mark.slow
@@ -29,8 +35,7 @@ def test_ablation_rows_are_those_that_ship():
 
 
 def test_stage_two_drops_masked_language_modelling_only():
-    first, second = (
-        read_recipe(f'glipv2_t_pretrain{stage}').model for stage in ('', '_stage2'))
+    first, second = (read_recipe(f'glipv2_t_pretrain{stage}').model for stage in ('', '_stage2'))
     assert first.pop('mlm_head').type == 'MLMHead' and second.pop('mlm_head') is None
     assert first == second and first.inter_loss.type == 'InterImageContrast'
 

@@ -1,4 +1,5 @@
 """Every shipped config is read and its model built."""
+
 import pytest
 from mmengine.config import Config
 

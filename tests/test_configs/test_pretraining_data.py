@@ -1,4 +1,5 @@
 """Which sources a pre-training recipe mixes, how, and that its loader gives batches of them."""
+
 import json
 from itertools import islice
 
@@ -11,9 +12,17 @@ from mmengine.runner import Runner
 from glipv2_mmdet.datasets import MixedSampler
 from tests.test_configs.reading import CONFIGS, read_recipe
 
-RECIPES = ('glipv2_t_pretrain', 'glipv2_t_pretrain_stage2', 'glipv2_b_pretrain', 'glipv2_b_pretrain_stage2',
-           'glipv2_h_pretrain', 'glipv2_b_bert_pretrain', 'data_scale/o365_goldg', 'data_scale/cap4m',
-           'data_scale/cap12m')
+RECIPES = (
+    'glipv2_t_pretrain',
+    'glipv2_t_pretrain_stage2',
+    'glipv2_b_pretrain',
+    'glipv2_b_pretrain_stage2',
+    'glipv2_h_pretrain',
+    'glipv2_b_bert_pretrain',
+    'data_scale/o365_goldg',
+    'data_scale/cap4m',
+    'data_scale/cap12m',
+)
 
 
 def mixed_datasets(config):
@@ -38,8 +47,10 @@ def test_data_of_each_recipe_is_the_papers():
 
     def names(recipe):
         known = {name: without_pipeline(source) for name, source in sources.items()}
-        return [next(name for name, source in known.items() if source == without_pipeline(dataset))
-                for dataset in mixed_datasets(read_recipe(recipe))]
+        return [
+            next(name for name, source in known.items() if source == without_pipeline(dataset))
+            for dataset in mixed_datasets(read_recipe(recipe))
+        ]
 
     detection = ['objects365_v1', 'coco', 'open_images', 'visual_genome', 'imagenet_boxes']
     goldg = ['mixed', 'flickr30k']
@@ -52,8 +63,10 @@ def test_data_of_each_recipe_is_the_papers():
     assert names('data_scale/o365_goldg') == ['objects365_v1', *goldg]
     assert names('data_scale/cap4m') == ['objects365_v1', *goldg, 'cap4m']
     assert names('data_scale/cap12m') == ['objects365_v1', *goldg, 'cap12m']
-    files = [mixed_datasets(read_recipe(name))[index].ann_file
-             for name, index in (('glipv2_t_pretrain', 1), ('glipv2_b_pretrain', 5))]
+    files = [
+        mixed_datasets(read_recipe(name))[index].ann_file
+        for name, index in (('glipv2_t_pretrain', 1), ('glipv2_b_pretrain', 5))
+    ]
     assert files == [f'mdetr_annotations/final_mixed_train{part}.json' for part in ('_no_coco', '')]
 
 
@@ -70,6 +83,7 @@ def test_every_recipe_mixes_by_size_replaces_what_fails_and_resumes_where_it_was
 @pytest.fixture
 def small_files(tmp_path):
     """Files of T's four sources, in the folders that the recipe names below data/."""
+
     def write(path, content):
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,19 +95,47 @@ def small_files(tmp_path):
         cv2.imwrite(str(path), np.zeros((60, 80, 3), dtype=np.uint8))
 
     size = dict(height=60, width=80)
-    write('data/objects365v1/objects365_train.json', json.dumps(dict(
-        images=[dict(id=k, file_name=f'{k}.jpg', **size) for k in range(6)],
-        annotations=[dict(id=k, image_id=k, category_id=1, bbox=[10, 10, 30, 30], area=900, iscrowd=0)
-                     for k in range(6)],
-        categories=[dict(id=1, name='person')])))
+    write(
+        'data/objects365v1/objects365_train.json',
+        json.dumps(
+            dict(
+                images=[dict(id=k, file_name=f'{k}.jpg', **size) for k in range(6)],
+                annotations=[
+                    dict(id=k, image_id=k, category_id=1, bbox=[10, 10, 30, 30], area=900, iscrowd=0) for k in range(6)
+                ],
+                categories=[dict(id=1, name='person')],
+            )
+        ),
+    )
     for name, caption in (('final_mixed_train_no_coco', 'a red kite'), ('final_flickr_separateGT_train', 'a dog')):
-        write(f'data/mdetr_annotations/{name}.json', json.dumps(dict(
-            images=[dict(id=k, file_name=f'{k}.jpg', caption=caption, data_source='vg', **size) for k in range(2)],
-            annotations=[dict(id=k, image_id=k, bbox=[10, 10, 30, 30], tokens_positive=[[0, len(caption)]])
-                         for k in range(2)])))
-    write('data/cap4m/cap4m_odvg.jsonl', ''.join(json.dumps(dict(filename=f'{k}.jpg', **size, grounding=dict(
-        caption='wet sand', regions=[dict(bbox=[10, 10, 40, 40], tokens_positive=[[0, 8]])]))) + '\n'
-        for k in range(2)))
+        write(
+            f'data/mdetr_annotations/{name}.json',
+            json.dumps(
+                dict(
+                    images=[
+                        dict(id=k, file_name=f'{k}.jpg', caption=caption, data_source='vg', **size) for k in range(2)
+                    ],
+                    annotations=[
+                        dict(id=k, image_id=k, bbox=[10, 10, 30, 30], tokens_positive=[[0, len(caption)]])
+                        for k in range(2)
+                    ],
+                )
+            ),
+        )
+    write(
+        'data/cap4m/cap4m_odvg.jsonl',
+        ''.join(
+            json.dumps(
+                dict(
+                    filename=f'{k}.jpg',
+                    **size,
+                    grounding=dict(caption='wet sand', regions=[dict(bbox=[10, 10, 40, 40], tokens_positive=[[0, 8]])]),
+                )
+            )
+            + '\n'
+            for k in range(2)
+        ),
+    )
     for folder in ('objects365v1/train', 'gqa/images', 'flickr30k/flickr30k_images', 'cap4m/images'):
         for number in range(6):
             image(f'data/{folder}/{number}.jpg')

@@ -1,4 +1,5 @@
 """Models of the large scales take a step: T at full width, B and H at small width."""
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -27,13 +28,27 @@ def test_glipv2_t_pretrain_steps_at_full_width():
 
 #: Widths at which B and H take a step in seconds; everything else is the recipe's.
 SMALL = {
-    'backbone.embed_dim': 16, 'backbone.depths': (1, 1, 2, 1), 'backbone.num_heads': (1, 1, 2, 2),
-    'backbone.window_size': 4, 'language_model.config': dict(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, vocab_size=600),
-    'neck.in_channels': [32, 64, 128], 'neck.out_channels': 32, 'fusion.channels': 32, 'fusion.text_channels': 32,
-    'fusion.text_heads': 4, 'fusion.attention_channels': 64, 'fusion.num_blocks': 2, 'bbox_head.channels': 32,
-    'bbox_head.text_channels': 32, 'inter_loss.channels': 32, 'inter_loss.text_channels': 32,
-    'mlm_head.text_channels': 32, 'mlm_head.vocab_size': 600}
+    'backbone.embed_dim': 16,
+    'backbone.depths': (1, 1, 2, 1),
+    'backbone.num_heads': (1, 1, 2, 2),
+    'backbone.window_size': 4,
+    'language_model.config': dict(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, vocab_size=600
+    ),
+    'neck.in_channels': [32, 64, 128],
+    'neck.out_channels': 32,
+    'fusion.channels': 32,
+    'fusion.text_channels': 32,
+    'fusion.text_heads': 4,
+    'fusion.attention_channels': 64,
+    'fusion.num_blocks': 2,
+    'bbox_head.channels': 32,
+    'bbox_head.text_channels': 32,
+    'inter_loss.channels': 32,
+    'inter_loss.text_channels': 32,
+    'mlm_head.text_channels': 32,
+    'mlm_head.vocab_size': 600,
+}
 
 
 @pytest.mark.slow
@@ -67,15 +82,21 @@ def test_b_starts_from_converted_encoders_and_predicts_over_split_class_lists(cl
     torch.manual_seed(0)
     model = MODELS.build(config.model).eval()
     # what tools/model_converters/encoders_to_glipv2.py writes: encoders alone
-    encoders = {name: torch.randn_like(value) * 0.1 for name, value in model.state_dict().items()
-                if name.startswith(('backbone.model.', 'language_model.'))}
+    encoders = {
+        name: torch.randn_like(value) * 0.1
+        for name, value in model.state_dict().items()
+        if name.startswith(('backbone.model.', 'language_model.'))
+    }
     rest = {name: value.clone() for name, value in model.state_dict().items() if name not in encoders}
     model.load_state_dict(encoders, strict=False)
     assert all(torch.equal(value, (encoders | rest)[name]) for name, value in model.state_dict().items())
 
     names = ['red cat', 'dog', 'car', 'red dog', 'cat', 'red car']
-    sample = DetDataSample(metainfo=dict(
-        text=tuple(names), custom_entities=True, img_shape=(96, 128), ori_shape=(96, 128), scale_factor=(1.0, 1.0)))
+    sample = DetDataSample(
+        metainfo=dict(
+            text=tuple(names), custom_entities=True, img_shape=(96, 128), ori_shape=(96, 128), scale_factor=(1.0, 1.0)
+        )
+    )
     with torch.no_grad():
         result = model.predict(torch.randn(1, 3, 96, 128), [sample])[0].pred_instances
     # 12 tokens hold three or four of the names; every one is asked for all the same

@@ -1,4 +1,5 @@
 """Recipes of prompt tuning and fine-tuning: what learns, at which rates."""
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -31,17 +32,26 @@ def test_a_prompt_recipe_trains_the_prompt_alone(path):
         assert 'BuildPrompt' not in [step.type for step in read_config(path).train_dataloader.dataset.pipeline]
 
 
-@pytest.mark.parametrize(('name', 'names'), [
-    ('glipv2_nano_raccoon_prompt', ('raccoon',)),
-    ('glipv2_nano_shapes_prompt', (
-        'red star', 'green triangle', 'blue circle', 'yellow square', 'purple cross', 'white diamond'))])
+@pytest.mark.parametrize(
+    ('name', 'names'),
+    [
+        ('glipv2_nano_raccoon_prompt', ('raccoon',)),
+        (
+            'glipv2_nano_shapes_prompt',
+            ('red star', 'green triangle', 'blue circle', 'yellow square', 'purple cross', 'white diamond'),
+        ),
+    ],
+)
 def test_nano_prompt_recipes_step(name, names):
     config = read_recipe(name)
     torch.manual_seed(0)
     model = MODELS.build(config.model).train()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    optimizer.update_params(sum(model.loss(
-        torch.randn(1, 3, 128, 128), [make_sample(names, [[20, 30, 90, 100]], [0], (128, 128))]).values()))
+    optimizer.update_params(
+        sum(
+            model.loss(torch.randn(1, 3, 128, 128), [make_sample(names, [[20, 30, 90, 100]], [0], (128, 128))]).values()
+        )
+    )
     assert model.prompt_tuning.residuals[0].abs().max().item() == pytest.approx(0.05, rel=1e-3)
 
 
@@ -50,5 +60,5 @@ def test_fine_tuning_on_coco_has_the_papers_rates(scale, rate, epochs):
     config = read_recipe(f'glipv2_{scale}_coco')
     assert (config.optim_wrapper.optimizer.lr, config.train_cfg.max_epochs) == (rate, epochs)
     encoder = config.model.language_model
-    step, = (step for step in config.train_dataloader.dataset.pipeline if step.type == 'BuildPrompt')
+    (step,) = (step for step in config.train_dataloader.dataset.pipeline if step.type == 'BuildPrompt')
     assert step.sample is False and step.get('vocab', 'bert-base-uncased') == encoder.vocab

@@ -45,9 +45,7 @@ def test_training_samples_hold_a_prompt_that_labels_point_into(shapes_dir):
         assert max(item['inputs'].shape[1:]) == max(config.img_scale)
         assert len(labels) == len(sample.gt_instances.bboxes) >= 1
         assert 0 <= labels.min() and labels.max() < len(prompt.phrases)
-        assert {'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip'} <= set(
-            sample.metainfo
-        )
+        assert {'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip'} <= set(sample.metainfo)
     assert kinds == {True, False}
     assert len(pseudo_collate([dataset[0], dataset[1]])['data_samples']) == 2
 
@@ -96,8 +94,22 @@ def test_raccoon_photos_load_and_their_boxes_fit(shared_dir):
     assert names == list(config.val_dataloader.dataset.metainfo.classes)
 
 
-SOURCES = ('coco', 'objects365_v1', 'objects365_v2', 'lvis', 'open_images', 'visual_genome', 'imagenet_boxes', 'mixed',
-           'mixed_no_coco', 'flickr30k', 'cap4m', 'cap12m', 'cc15m_sbu', 'cc3m_shards')
+SOURCES = (
+    'coco',
+    'objects365_v1',
+    'objects365_v2',
+    'lvis',
+    'open_images',
+    'visual_genome',
+    'imagenet_boxes',
+    'mixed',
+    'mixed_no_coco',
+    'flickr30k',
+    'cap4m',
+    'cap12m',
+    'cc15m_sbu',
+    'cc3m_shards',
+)
 
 
 @pytest.mark.parametrize('name', SOURCES)
@@ -107,8 +119,12 @@ def test_every_pretraining_source_is_made_of_registered_parts_with_their_own_set
     for settings in (source, source.get('dataset')):
         if settings is None:
             continue
-        known = {parameter for base in DATASETS.get(settings.type).__mro__ if base is not object
-                 for parameter in inspect.signature(base.__init__).parameters}
+        known = {
+            parameter
+            for base in DATASETS.get(settings.type).__mro__
+            if base is not object
+            for parameter in inspect.signature(base.__init__).parameters
+        }
         assert set(settings) - {'type'} <= known, name
     for step in source.pipeline:
         TRANSFORMS.build(step)

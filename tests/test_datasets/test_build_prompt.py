@@ -96,13 +96,7 @@ def test_boxes_of_classes_beyond_the_budget_are_removed():
     masks = BitmapMasks(np.zeros((1203, 4, 4), dtype=np.uint8), 4, 4)
     results = BuildPrompt()(_results(names, range(1203), gt_masks=masks))
     labels = results['gt_bboxes_labels']
-    assert (
-        10
-        < len(labels)
-        == len(results['gt_bboxes'])
-        == len(results['gt_ignore_flags'])
-        == len(results['gt_masks'])
-    )
+    assert 10 < len(labels) == len(results['gt_bboxes']) == len(results['gt_ignore_flags']) == len(results['gt_masks'])
     original = results['gt_bboxes'][:, 0] / 4  # the first number of box k is 4 k
     assert [names[int(k)] for k in original] == [results['prompt'].names[k] for k in labels]
     assert BuildPrompt().tokenizer.count_tokens(results['prompt'].text) <= 254

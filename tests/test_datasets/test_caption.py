@@ -20,19 +20,38 @@ CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 
 
 def _karpathy(number, split, *raw):
-    return dict(filepath='val2014', filename=f'COCO_val2014_{number:012d}.jpg', cocoid=number, imgid=0, split=split,
-                sentences=[dict(raw=text, tokens=text.split()) for text in raw])
+    return dict(
+        filepath='val2014',
+        filename=f'COCO_val2014_{number:012d}.jpg',
+        cocoid=number,
+        imgid=0,
+        split=split,
+        sentences=[dict(raw=text, tokens=text.split()) for text in raw],
+    )
 
 
-KARPATHY = dict(dataset='coco', images=[
-    _karpathy(777, 'train', 'Two cups on a tray. ', '\nA tray'), _karpathy(5, 'restval', 'A dog.', ' . '),
-    _karpathy(6, 'val'), _karpathy(9, 'test', 'A cat', 'Cat\nin a box')])
-BLIP = [dict(image='val2014/COCO_val2014_000000000777.jpg', caption='Two cups. ', image_id='coco_777'),
-        dict(image='a/photo.jpg', caption='A photo'),
-        dict(image='val2014/COCO_val2014_000000000777.jpg', caption='A tray', image_id='coco_777')]
-COCO = dict(images=[dict(id=3, file_name='3.jpg', height=20, width=30), dict(id=4)],
-            annotations=[dict(id=1, image_id=4, caption='A cat.'), dict(id=2, image_id=3, caption='Dogs '),
-                         dict(id=3, image_id=4, caption='')])
+KARPATHY = dict(
+    dataset='coco',
+    images=[
+        _karpathy(777, 'train', 'Two cups on a tray. ', '\nA tray'),
+        _karpathy(5, 'restval', 'A dog.', ' . '),
+        _karpathy(6, 'val'),
+        _karpathy(9, 'test', 'A cat', 'Cat\nin a box'),
+    ],
+)
+BLIP = [
+    dict(image='val2014/COCO_val2014_000000000777.jpg', caption='Two cups. ', image_id='coco_777'),
+    dict(image='a/photo.jpg', caption='A photo'),
+    dict(image='val2014/COCO_val2014_000000000777.jpg', caption='A tray', image_id='coco_777'),
+]
+COCO = dict(
+    images=[dict(id=3, file_name='3.jpg', height=20, width=30), dict(id=4)],
+    annotations=[
+        dict(id=1, image_id=4, caption='A cat.'),
+        dict(id=2, image_id=3, caption='Dogs '),
+        dict(id=3, image_id=4, caption=''),
+    ],
+)
 
 
 @pytest.fixture
@@ -41,18 +60,23 @@ def write(tmp_path):
         path = tmp_path / 'captions.json'
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return str(path)
+
     return put
 
 
 def _samples(path, **settings):
-    return DATASETS.build(dict(
-        type='CocoCaption', ann_file=path, data_prefix=dict(img='root'), pipeline=[], **settings))
+    return DATASETS.build(
+        dict(type='CocoCaption', ann_file=path, data_prefix=dict(img='root'), pipeline=[], **settings)
+    )
 
 
 def test_karpathys_training_set_is_train_and_restval_with_a_sample_per_caption(write):
     data = _samples(write(KARPATHY))
     assert [(sample['img_id'], sample['text']) for sample in data] == [
-        (777, 'Two cups on a tray.'), (777, 'A tray'), (5, 'A dog.')]
+        (777, 'Two cups on a tray.'),
+        (777, 'A tray'),
+        (5, 'A dog.'),
+    ]
     assert data[0]['img_path'] == 'root/val2014/COCO_val2014_000000000777.jpg'
     assert data[0]['tokens_positive'] == [] and data[0]['instances'] == [] and data[0]['custom_entities'] is False
 
@@ -71,15 +95,16 @@ def test_what_is_left_out_is_counted_in_the_log(write, caplog):
             _samples(write(KARPATHY), splits=('restval', 'val'))
         finally:
             MMLogger.get_current_instance().removeHandler(caplog.handler)
-    assert ('2 images, 1 captions, 1 captions without a word dropped, 1 images without a caption left out'
-            in caplog.text)
+    assert '2 images, 1 captions, 1 captions without a word dropped, 1 images without a caption left out' in caplog.text
 
 
 def test_blip_lists_are_grouped_by_image_and_numbered_by_file_name(write):
     path = write(BLIP)
     images = read_caption_file(path).images
     assert [(image.image_id, image.captions) for image in images] == [
-        (777, ('Two cups.', 'A tray')), ('photo', ('A photo',))]
+        (777, ('Two cups.', 'A tray')),
+        ('photo', ('A photo',)),
+    ]
     assert len(_samples(path)) == 3 and len(_samples(path, test_mode=True)) == 2
     (listed,) = read_caption_file(write([dict(image='7.jpg', caption=['One', 'Two'])])).images
     assert listed.image_id == 7 and listed.captions == ('One', 'Two')
@@ -89,24 +114,33 @@ def test_coco_files_keep_sizes_and_ids_and_may_lack_file_names_for_the_metric_on
     path = write(COCO)
     content = read_caption_file(path)
     assert [(image.image_id, image.captions, image.size) for image in content.images] == [
-        (3, ('Dogs',), (20, 30)), (4, ('A cat.',), None)]
+        (3, ('Dogs',), (20, 30)),
+        (4, ('A cat.',), None),
+    ]
     assert content.num_empty == 1
     with pytest.raises(CaptionFileError, match='image 4 has no "file_name"'):
         _samples(path)
 
 
-@pytest.mark.parametrize(('content', 'message'), [
-    ('{"images"', r'not json .*Download'),
-    (dict(images=[dict(id=1)]), r"unknown layout, the keys \['images'\]. Expected one of: Karpathy's .*BLIP .*COCO's"),
-    ([dict(image='1.jpg')], 'unknown layout, a list that starts with'),
-    ('3', 'unknown layout, int'),
-    (dict(images=[], annotations=[]), 'no images'),
-    (dict(images=[], annotations=[dict(image_id=2, caption='A')]),
-     'a caption of image 2, which "images" does not list'),
-    ([dict(image='1.jpg', caption='A'), dict(image='2.jpg')],
-     "no field 'caption'"),
-    (dict(KARPATHY, images=[_karpathy(1, 'validation', 'A')]), "split 'restval' is not in it; .*validation"),
-])
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{"images"', r'not json .*Download'),
+        (
+            dict(images=[dict(id=1)]),
+            r"unknown layout, the keys \['images'\]. Expected one of: Karpathy's .*BLIP .*COCO's",
+        ),
+        ([dict(image='1.jpg')], 'unknown layout, a list that starts with'),
+        ('3', 'unknown layout, int'),
+        (dict(images=[], annotations=[]), 'no images'),
+        (
+            dict(images=[], annotations=[dict(image_id=2, caption='A')]),
+            'a caption of image 2, which "images" does not list',
+        ),
+        ([dict(image='1.jpg', caption='A'), dict(image='2.jpg')], "no field 'caption'"),
+        (dict(KARPATHY, images=[_karpathy(1, 'validation', 'A')]), "split 'restval' is not in it; .*validation"),
+    ],
+)
 def test_a_file_that_cannot_be_used_is_refused_with_the_layouts_that_can(write, content, message):
     with pytest.raises(CaptionFileError, match=message):
         _samples(write(content))
@@ -124,8 +158,9 @@ def _prompt_of(**results):
 def test_a_plain_caption_has_no_phrases_and_ends_with_a_full_stop_like_a_grounded_one():
     plain = _prompt_of(text='two crosses.', tokens_positive=[])
     bare = _prompt_of(text='two crosses', tokens_positive=[])
-    grounded = _prompt_of(text='two crosses', tokens_positive=[[[4, 11]]], gt_bboxes=np.zeros((2, 4)),
-                          gt_bboxes_labels=np.array([0, 0]))
+    grounded = _prompt_of(
+        text='two crosses', tokens_positive=[[[4, 11]]], gt_bboxes=np.zeros((2, 4)), gt_bboxes_labels=np.array([0, 0])
+    )
     assert plain['prompt'].phrases == () and plain['gt_bboxes_labels'].tolist() == []
     assert grounded['prompt'].names == ('crosses',) and grounded['gt_bboxes_labels'].tolist() == [0, 0]
     tokenizer = PromptTokenizer('bert-base-uncased')
@@ -133,11 +168,14 @@ def test_a_plain_caption_has_no_phrases_and_ends_with_a_full_stop_like_a_grounde
     assert ids[0] == ids[1] == ids[2]
 
 
-@pytest.mark.parametrize(('results', 'message'), [
-    (dict(text=('cat', 'dog'), tokens_positive=None), "expected a caption. Use CocoCaption, .*kind='grounding'"),
-    (dict(text='a cat', tokens_positive=[], gt_bboxes_labels=np.array([0])), '1 boxes and no phrases'),
-    (dict(text=' . ', tokens_positive=[]), 'no letter or digit'),
-])
+@pytest.mark.parametrize(
+    ('results', 'message'),
+    [
+        (dict(text=('cat', 'dog'), tokens_positive=None), "expected a caption. Use CocoCaption, .*kind='grounding'"),
+        (dict(text='a cat', tokens_positive=[], gt_bboxes_labels=np.array([0])), '1 boxes and no phrases'),
+        (dict(text=' . ', tokens_positive=[]), 'no letter or digit'),
+    ],
+)
 def test_text_that_is_no_caption_is_refused(results, message):
     with pytest.raises(PromptError, match=message):
         _prompt_of(**results)
@@ -146,13 +184,24 @@ def test_text_that_is_no_caption_is_refused(results, message):
 @pytest.mark.parametrize('flip', [0.0, 1.0])
 def test_a_sample_without_boxes_passes_every_step_of_the_training_pipeline(shapes_dir, flip):
     pipeline = [
-        dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='GTBoxSubOne_GLIP'),
-        dict(type='Resize', scale=(160, 160), keep_ratio=True), dict(type='RandomFlip_GLIP', prob=flip),
-        dict(type='CleanBoxes'), dict(type='CaptionPrompt'),
-        dict(type='PackDetInputs', meta_keys=('img_id', 'img_shape', 'prompt'))]
-    data = DATASETS.build(dict(
-        type='CocoCaption', data_root=str(shapes_dir), ann_file='annotations/captions_train.json',
-        data_prefix=dict(img='images/train'), pipeline=pipeline))
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='GTBoxSubOne_GLIP'),
+        dict(type='Resize', scale=(160, 160), keep_ratio=True),
+        dict(type='RandomFlip_GLIP', prob=flip),
+        dict(type='CleanBoxes'),
+        dict(type='CaptionPrompt'),
+        dict(type='PackDetInputs', meta_keys=('img_id', 'img_shape', 'prompt')),
+    ]
+    data = DATASETS.build(
+        dict(
+            type='CocoCaption',
+            data_root=str(shapes_dir),
+            ann_file='annotations/captions_train.json',
+            data_prefix=dict(img='images/train'),
+            pipeline=pipeline,
+        )
+    )
     assert len(data) == 24 * 5
     batch = pseudo_collate([data[0], data[7]])
     for sample in batch['data_samples']:
@@ -192,18 +241,32 @@ def test_photos_of_coco_carry_their_official_captions(shared_dir):
     folder = shared_dir / 'data/coco_mini'
     if not folder.is_dir():
         pytest.skip(f'no photos of COCO in {folder}')
-    data = DATASETS.build(dict(
-        type='CocoCaption', data_root=str(folder), ann_file='annotations/captions_train.json',
-        data_prefix=dict(img='images/train'), pipeline=[dict(type='LoadImageFromFile')]))
+    data = DATASETS.build(
+        dict(
+            type='CocoCaption',
+            data_root=str(folder),
+            ann_file='annotations/captions_train.json',
+            data_prefix=dict(img='images/train'),
+            pipeline=[dict(type='LoadImageFromFile')],
+        )
+    )
     assert len(data) == 195
     assert data[0]['img'].shape[:2] == (data[0]['height'], data[0]['width'])
 
 
 def test_a_mixed_odvg_file_can_be_read_for_its_captions_alone(shapes_dir):
     def read(**filter_cfg):
-        return DATASETS.build(dict(
-            type='GroundedODVGDataset', data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl',
-            label_map_file='annotations/label_map.json', filter_cfg=filter_cfg, pipeline=[]))
+        return DATASETS.build(
+            dict(
+                type='GroundedODVGDataset',
+                data_root=str(shapes_dir),
+                ann_file='annotations/train_odvg.jsonl',
+                label_map_file='annotations/label_map.json',
+                filter_cfg=filter_cfg,
+                pipeline=[],
+            )
+        )
+
     captions, lists = read(kind='grounding'), read(kind='detection')
     assert all(isinstance(sample['text'], str) for sample in captions)
     assert all(isinstance(sample['text'], tuple) for sample in lists)

@@ -1,4 +1,5 @@
 """Detection data sets as prompts."""
+
 import json
 
 import numpy as np
@@ -12,13 +13,26 @@ from glipv2_mmdet.text import prompt_from_classes
 
 @pytest.fixture
 def coco(tmp_path):
-    boxes = [dict(id=1, image_id=5, category_id=3, bbox=[1, 2, 30, 40], area=1200, iscrowd=0),
-             dict(id=2, image_id=5, category_id=9, bbox=[5, 5, 50, 60], area=3000, iscrowd=1)]
-    (tmp_path / 'a.json').write_text(json.dumps(dict(
-        images=[dict(id=5, file_name='a.jpg', height=100, width=200)], annotations=boxes,
-        categories=[dict(id=3, name='Bakset'), dict(id=9, name='Cabinet/shelf ')])))
-    return dict(type='CocoDataset', data_root=str(tmp_path), ann_file='a.json', data_prefix=dict(img='images'),
-                metainfo=dict(classes=('Bakset', 'Cabinet/shelf ')))
+    boxes = [
+        dict(id=1, image_id=5, category_id=3, bbox=[1, 2, 30, 40], area=1200, iscrowd=0),
+        dict(id=2, image_id=5, category_id=9, bbox=[5, 5, 50, 60], area=3000, iscrowd=1),
+    ]
+    (tmp_path / 'a.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=5, file_name='a.jpg', height=100, width=200)],
+                annotations=boxes,
+                categories=[dict(id=3, name='Bakset'), dict(id=9, name='Cabinet/shelf ')],
+            )
+        )
+    )
+    return dict(
+        type='CocoDataset',
+        data_root=str(tmp_path),
+        ann_file='a.json',
+        data_prefix=dict(img='images'),
+        metainfo=dict(classes=('Bakset', 'Cabinet/shelf ')),
+    )
 
 
 def test_samples_carry_names_and_no_crowd_boxes(coco):
@@ -42,11 +56,14 @@ def test_the_pipeline_runs_on_it(coco):
     assert sample['prompt'].names[sample['gt_bboxes_labels'][0]] == 'Bakset'
 
 
-@pytest.mark.parametrize(('renames', 'text'), [
-    ('objects365', "renames is 'objects365'; expected one of .*objects365_v2"),
-    ({'Basket': 'x'}, "Renamed class 'Basket' is not among the 2 classes"),
-    ({'Bakset': 'cabinet/Shelf'}, 'Two classes are called'),
-])
+@pytest.mark.parametrize(
+    ('renames', 'text'),
+    [
+        ('objects365', "renames is 'objects365'; expected one of .*objects365_v2"),
+        ({'Basket': 'x'}, "Renamed class 'Basket' is not among the 2 classes"),
+        ({'Bakset': 'cabinet/Shelf'}, 'Two classes are called'),
+    ],
+)
 def test_renames_that_do_not_fit_are_named(coco, renames, text):
     with pytest.raises(ValueError, match=text):
         DetectionAsGrounding(coco, renames=renames)

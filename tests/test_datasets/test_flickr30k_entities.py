@@ -12,10 +12,21 @@ from mmengine.config import Config
 from glipv2_mmdet.datasets.flickr30k_entities import EntitiesError, parse_sentences
 
 CAPTION = 'A girl in a green hat feeds two goats .'
-ROW = dict(id=153999, file_name='55501.jpg', height='500', width='333', caption=CAPTION, sentence_id=1,
-           original_img_id=55501, dataset_name='flickr', tokens_positive_eval=[[[0, 6]], [[10, 21]], [[28, 37]]])
-SENTENCES = ('[/EN#1/people Girl] .\n[/EN#1/people A girl] in [/EN#2/clothing a green hat] feeds '
-             '[/EN#3/animals/other two goats] .\n')
+ROW = dict(
+    id=153999,
+    file_name='55501.jpg',
+    height='500',
+    width='333',
+    caption=CAPTION,
+    sentence_id=1,
+    original_img_id=55501,
+    dataset_name='flickr',
+    tokens_positive_eval=[[[0, 6]], [[10, 21]], [[28, 37]]],
+)
+SENTENCES = (
+    '[/EN#1/people Girl] .\n[/EN#1/people A girl] in [/EN#2/clothing a green hat] feeds '
+    '[/EN#3/animals/other two goats] .\n'
+)
 
 
 def _box(bbox, *spans):
@@ -30,8 +41,17 @@ def load(tmp_path):
     def build(row, boxes, sentences=SENTENCES, **settings):
         (tmp_path / 'test.json').write_text(json.dumps(dict(images=[row], annotations=boxes, categories=[])))
         (tmp_path / '55501.txt').write_text(sentences)
-        return DATASETS.build(dict(type='Flickr30kEntities', ann_file=str(tmp_path / 'test.json'),
-                                   data_prefix=dict(img='photos'), test_mode=True, pipeline=[], **settings))
+        return DATASETS.build(
+            dict(
+                type='Flickr30kEntities',
+                ann_file=str(tmp_path / 'test.json'),
+                data_prefix=dict(img='photos'),
+                test_mode=True,
+                pipeline=[],
+                **settings,
+            )
+        )
+
     return build
 
 
@@ -40,7 +60,11 @@ def test_boxes_of_a_phrase_are_those_whose_spans_contain_it(load):
     assert sample['img_path'] == 'photos/55501.jpg' and (sample['height'], sample['width']) == (500, 333)
     assert sample['text'] == CAPTION and sample['tokens_positive'] == ROW['tokens_positive_eval']
     assert [(i['bbox_label'], i['bbox']) for i in sample['instances']] == [
-        (0, [1, 2, 11, 22]), (1, [6, 0, 11, 5]), (2, [0, 0, 5, 5]), (2, [6, 0, 11, 5])]
+        (0, [1, 2, 11, 22]),
+        (1, [6, 0, 11, 5]),
+        (2, [0, 0, 5, 5]),
+        (2, [6, 0, 11, 5]),
+    ]
     assert 'phrase_types' not in sample
 
 

@@ -1,4 +1,5 @@
 """Image-text pairs in GLIP's TSVs: labels, rows to use, the yaml that names the files."""
+
 import base64
 import json
 
@@ -16,28 +17,45 @@ def jpeg(value=0):
     return cv2.imencode('.jpg', np.full((60, 80, 3), value, dtype=np.uint8))[1].tobytes()
 
 
-FLAT = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
-            bboxes=[[40.2, 10.0, 70.9, 40.1], [0.0, 38.5, 79.0, 59.0]], scores=[0.91, 0.66])
-NESTED = dict(img_h=60, img_w=80, caption=CAPTION, tokens_positive=[[[0, 5]], [[14, 22]]],
-              bboxes=[[[40, 10, 70, 40], [1, 1, 9, 9]], [[0, 38, 79, 59]]], scores=[[0.9, 0.5], [0.6]])
+FLAT = dict(
+    img_h=60,
+    img_w=80,
+    caption=CAPTION,
+    tokens_positive=[[[0, 5]], [[14, 22]]],
+    bboxes=[[40.2, 10.0, 70.9, 40.1], [0.0, 38.5, 79.0, 59.0]],
+    scores=[0.91, 0.66],
+)
+NESTED = dict(
+    img_h=60,
+    img_w=80,
+    caption=CAPTION,
+    tokens_positive=[[[0, 5]], [[14, 22]]],
+    bboxes=[[[40, 10, 70, 40], [1, 1, 9, 9]], [[0, 38, 79, 59]]],
+    scores=[[0.9, 0.5], [0.6]],
+)
 
 
 @pytest.fixture
 def tsv(tmp_path):
     def build(labels, keys=None, **settings):
         keys = keys or [f'k{number}' for number in range(len(labels))]
-        (tmp_path / 'image.tsv').write_text(''.join(
-            f'{key}\t{base64.b64encode(jpeg(number)).decode()}\n' for number, key in enumerate(keys)))
-        (tmp_path / 'label.tsv').write_text(''.join(
-            f'k{number}\t{json.dumps(label)}\n' for number, label in enumerate(labels)))
+        (tmp_path / 'image.tsv').write_text(
+            ''.join(f'{key}\t{base64.b64encode(jpeg(number)).decode()}\n' for number, key in enumerate(keys))
+        )
+        (tmp_path / 'label.tsv').write_text(
+            ''.join(f'k{number}\t{json.dumps(label)}\n' for number, label in enumerate(labels))
+        )
         return TSVPairs('image.tsv', 'label.tsv', str(tmp_path), **settings)
+
     return build
 
 
 def test_flat_and_nested_labels_are_read_and_weak_boxes_left_out(tsv):
     flat, nested = tsv([FLAT, [NESTED]])
     assert [(i['bbox'], i['bbox_label']) for i in flat['instances']] == [
-        ([40.2, 10.0, 70.9, 40.1], 0), ([0.0, 38.5, 79.0, 59.0], 1)]
+        ([40.2, 10.0, 70.9, 40.1], 0),
+        ([0.0, 38.5, 79.0, 59.0], 1),
+    ]
     assert [(i['bbox'], i['bbox_label']) for i in nested['instances']] == [([40, 10, 70, 40], 0), ([0, 38, 79, 59], 1)]
     assert flat['text'] == CAPTION and flat['tokens_positive'] == [[[0, 5]], [[14, 22]]]
     assert nested['img_bytes'] == jpeg(1) and nested['img_path'] == 'k1'
@@ -60,8 +78,15 @@ def test_files_that_do_not_belong_together_are_refused(tsv):
 
 
 def test_the_image_of_a_pair_is_decoded_from_its_bytes(tsv):
-    dataset = tsv([FLAT], pipeline=[dict(type='LoadStreamedImage'), dict(type='LoadAnnotations', with_bbox=True),
-                                    dict(type='CleanBoxes'), dict(type='BuildPrompt')])
+    dataset = tsv(
+        [FLAT],
+        pipeline=[
+            dict(type='LoadStreamedImage'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='CleanBoxes'),
+            dict(type='BuildPrompt'),
+        ],
+    )
     sample = dataset[0]
     assert sample['img'].shape == (60, 80, 3) and sample['ori_shape'] == (60, 80)
     assert sample['prompt'].names == ('a dog', 'wet sand') and 'img_bytes' not in sample
@@ -79,9 +104,14 @@ def test_a_line_list_chooses_orders_and_repeats_rows(tsv, tmp_path):
     assert dataset[0]['img_bytes'] == jpeg(2)
 
 
-@pytest.mark.parametrize(('rows', 'message'), [
-    ('0\n3\n', r'row numbers are 0 to 3; expected one per line, 0 to 1'), ('-1\n', 'row numbers are -1 to -1'),
-    ('0\nx\n', 'Expected one row number per line')])
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        ('0\n3\n', r'row numbers are 0 to 3; expected one per line, 0 to 1'),
+        ('-1\n', 'row numbers are -1 to -1'),
+        ('0\nx\n', 'Expected one row number per line'),
+    ],
+)
 def test_a_line_list_of_other_files_is_refused(tsv, tmp_path, rows, message):
     (tmp_path / 'a.linelist').write_text(rows)
     with pytest.raises(ValueError, match=rf'a\.linelist: .*{message}'):
@@ -98,9 +128,15 @@ def test_a_yaml_names_the_files_beside_it(tsv, tmp_path):
     assert len(TSVPairs(yaml_file=str(tmp_path / 'a.yaml'))) == 2
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('img: image.tsv\n', r'label None'), ('img: [a.tsv, b.tsv]\nlabel: label.tsv\n', r"img is \['a.tsv', 'b.tsv'\]"),
-    ('img: [\n', 'broken yaml'), ('image.tsv\n', 'img is None')])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('img: image.tsv\n', r'label None'),
+        ('img: [a.tsv, b.tsv]\nlabel: label.tsv\n', r"img is \['a.tsv', 'b.tsv'\]"),
+        ('img: [\n', 'broken yaml'),
+        ('image.tsv\n', 'img is None'),
+    ],
+)
 def test_a_yaml_without_the_files_is_refused(tmp_path, text, message):
     (tmp_path / 'a.yaml').write_text(text)
     with pytest.raises(ValueError, match=rf'a\.yaml: .*{message}'):

@@ -1,4 +1,5 @@
 """Pairs read lazily: ODVG by offsets, WebDataset shards."""
+
 import json
 import os
 import pickle
@@ -23,11 +24,17 @@ def jpeg(value=0):
 
 
 def record(**more):
-    return dict(filename='a.jpg', height=60, width=80, grounding=dict(
-        caption=CAPTION, regions=[dict(bbox=[1, 2, 30, 40], tokens_positive=[[0, 5]])]), **more)
+    return dict(
+        filename='a.jpg',
+        height=60,
+        width=80,
+        grounding=dict(caption=CAPTION, regions=[dict(bbox=[1, 2, 30, 40], tokens_positive=[[0, 5]])]),
+        **more,
+    )
 
 
 # ---- lines
+
 
 def test_lines_are_found_by_number_also_after_pickling_and_growing(tmp_path):
     path = tmp_path / 'a.txt'
@@ -63,13 +70,16 @@ def test_an_empty_file_is_an_error(tmp_path):
 
 # ---- ODVG
 
+
 def test_odvg_lines_give_the_samples_of_the_data_set_that_holds_them_all(shapes_dir, tmp_path):
-    settings = dict(data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl',
-                    label_map_file='annotations/label_map.json')
+    settings = dict(
+        data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl', label_map_file='annotations/label_map.json'
+    )
     # the rendering is shared by all tests, so the offsets are kept elsewhere
     lazy = IndexedODVGDataset(image_folder='images/train', index_folder=str(tmp_path), **settings)
-    held = DATASETS.build(dict(
-        type='GroundedODVGDataset', data_prefix=dict(img='images/train'), pipeline=[], **settings))
+    held = DATASETS.build(
+        dict(type='GroundedODVGDataset', data_prefix=dict(img='images/train'), pipeline=[], **settings)
+    )
     assert len(lazy) == len(held)
     for index in range(len(lazy)):
         expected = held[index]
@@ -87,6 +97,7 @@ def test_a_broken_odvg_line_is_named_when_it_is_read(tmp_path):
 
 
 # ---- WebDataset
+
 
 @pytest.fixture
 def shards(tmp_path):
@@ -114,8 +125,9 @@ def test_every_pass_has_every_pair_once_in_another_order(shards):
 
 
 def test_workers_read_different_shards(shards):
-    loader = DataLoader(stream(shards, seed=0), batch_size=1, num_workers=2, collate_fn=lambda samples: samples[0],
-                        sampler=range(1000))
+    loader = DataLoader(
+        stream(shards, seed=0), batch_size=1, num_workers=2, collate_fn=lambda samples: samples[0], sampler=range(1000)
+    )
     # two workers take turns; one has two shards of four pairs, the other one: in eight draws none comes twice
     found = [sample['img_id'] for sample in islice(loader, 8)]
     assert len(set(found)) == 8
@@ -129,9 +141,18 @@ def test_more_readers_than_shards_are_refused(shards):
 
 
 def test_streams_mix(shards):
-    dataset = DATASETS.build(dict(type='ReplaceFailedSamples', dataset=dict(type='ConcatDataset', datasets=[
-        dict(type='WebDatasetPairs', shards=shards, num_samples=12),
-        dict(type='WebDatasetPairs', shards=shards, num_samples=5)])))
+    dataset = DATASETS.build(
+        dict(
+            type='ReplaceFailedSamples',
+            dataset=dict(
+                type='ConcatDataset',
+                datasets=[
+                    dict(type='WebDatasetPairs', shards=shards, num_samples=12),
+                    dict(type='WebDatasetPairs', shards=shards, num_samples=5),
+                ],
+            ),
+        )
+    )
     assert dataset.cumulative_sizes == [12, 17] and dataset[3]['text'] == dataset[16]['text'] == CAPTION
 
 

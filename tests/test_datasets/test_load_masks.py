@@ -39,10 +39,18 @@ def run_lengths(mask: np.ndarray, kind: str) -> dict:
     return dict(size=list(mask.shape), counts=np.diff(np.concatenate(([0], changes))).tolist())
 
 
-@pytest.mark.parametrize('mask', [
-    [SQUARE], [[2, 2, 6, 2, 6, 4, 2, 4], [2, 4, 6, 4, 6, 6, 2, 6]], run_lengths(EXPECTED, 'bytes'),
-    run_lengths(EXPECTED, 'text'), run_lengths(EXPECTED, 'list'), [SQUARE, run_lengths(EXPECTED, 'text')]],
-    ids=['polygon', 'two polygons', 'bytes', 'text', 'uncompressed', 'polygon and run lengths'])
+@pytest.mark.parametrize(
+    'mask',
+    [
+        [SQUARE],
+        [[2, 2, 6, 2, 6, 4, 2, 4], [2, 4, 6, 4, 6, 6, 2, 6]],
+        run_lengths(EXPECTED, 'bytes'),
+        run_lengths(EXPECTED, 'text'),
+        run_lengths(EXPECTED, 'list'),
+        [SQUARE, run_lengths(EXPECTED, 'text')],
+    ],
+    ids=['polygon', 'two polygons', 'bytes', 'text', 'uncompressed', 'polygon and run lengths'],
+)
 def test_every_form_is_the_same_mask(mask):
     assert np.array_equal(load(mask), EXPECTED[None])
 
@@ -59,8 +67,11 @@ def test_a_polygon_of_two_points_is_left_out_and_the_rest_kept():
     assert transform.counts == dict(polygons=2)
 
 
-@pytest.mark.parametrize('mask', [[[2, 2, 6, 2]], [[20, 20, 30, 20, 30, 30]], run_lengths(0 * EXPECTED, 'text')],
-                         ids=['two points', 'outside the picture', 'no pixel'])
+@pytest.mark.parametrize(
+    'mask',
+    [[[2, 2, 6, 2]], [[20, 20, 30, 20, 30, 30]], run_lengths(0 * EXPECTED, 'text')],
+    ids=['two points', 'outside the picture', 'no pixel'],
+)
 def test_a_mask_without_pixels_is_empty_counted_and_keeps_its_place(mask):
     transform = LoadMasks()
     loaded = transform(results(mask, [SQUARE]))['gt_masks'].masks
@@ -120,6 +131,7 @@ def test_masks_stay_in_step_with_boxes_that_are_dropped():
 def coco_file(tmp_path):
     """One picture with a polygon, a crowd and an object whose polygon is a line."""
     from PIL import Image
+
     Image.new('RGB', (10, 8)).save(tmp_path / '7.jpg')
     crowd = run_lengths(np.ones((8, 10), dtype=np.uint8), 'list')
     annotations = [
@@ -127,19 +139,36 @@ def coco_file(tmp_path):
         dict(id=2, image_id=7, category_id=1, bbox=[0, 0, 10, 8], area=80, iscrowd=1, segmentation=crowd),
         dict(id=3, image_id=7, category_id=1, bbox=[2, 2, 4, 2], area=8, iscrowd=0, segmentation=[[2, 2, 6, 4]]),
     ]
-    content = dict(images=[dict(id=7, file_name='7.jpg', height=8, width=10)], annotations=annotations,
-                   categories=[dict(id=1, name='cat')])
+    content = dict(
+        images=[dict(id=7, file_name='7.jpg', height=8, width=10)],
+        annotations=annotations,
+        categories=[dict(id=1, name='cat')],
+    )
     (tmp_path / 'train.json').write_text(json.dumps(content))
     return tmp_path
 
 
 def test_crowds_go_and_broken_polygons_keep_their_box(coco_file):
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='LoadMasks'),
-                dict(type='Resize', scale=(20, 16), keep_ratio=True), dict(type='CleanBoxes'),
-                dict(type='BuildPrompt', sample=False), dict(type='PackDetInputs', meta_keys=('prompt',))]
-    data = DATASETS.build(dict(
-        type='CocoDataset', data_root=str(coco_file), ann_file='train.json', data_prefix=dict(img=''),
-        metainfo=dict(classes=('cat',)), return_classes=True, pipeline=pipeline))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='LoadMasks'),
+        dict(type='Resize', scale=(20, 16), keep_ratio=True),
+        dict(type='CleanBoxes'),
+        dict(type='BuildPrompt', sample=False),
+        dict(type='PackDetInputs', meta_keys=('prompt',)),
+    ]
+    data = DATASETS.build(
+        dict(
+            type='CocoDataset',
+            data_root=str(coco_file),
+            ann_file='train.json',
+            data_prefix=dict(img=''),
+            metainfo=dict(classes=('cat',)),
+            return_classes=True,
+            pipeline=pipeline,
+        )
+    )
     sample = data[0]['data_samples']
     assert sample.gt_instances.bboxes.tensor.tolist() == [[4, 4, 12, 12], [4, 4, 12, 8]]
     assert sample.gt_instances.masks.areas.tolist() == [64, 0]
@@ -147,11 +176,19 @@ def test_crowds_go_and_broken_polygons_keep_their_box(coco_file):
 
 
 def test_the_shapes_data_have_a_mask_for_every_box(shapes_dir):
-    data = DATASETS.build(dict(
-        type='GroundedODVGDataset', data_root=str(shapes_dir), ann_file='annotations/train_odvg.jsonl',
-        label_map_file='annotations/label_map.json', data_prefix=dict(img='images/train/'), pipeline=[]))
-    load_picture = Compose([dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
-                            dict(type='LoadMasks')])
+    data = DATASETS.build(
+        dict(
+            type='GroundedODVGDataset',
+            data_root=str(shapes_dir),
+            ann_file='annotations/train_odvg.jsonl',
+            label_map_file='annotations/label_map.json',
+            data_prefix=dict(img='images/train/'),
+            pipeline=[],
+        )
+    )
+    load_picture = Compose(
+        [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='LoadMasks')]
+    )
     for index in range(len(data)):
         loaded = load_picture(data.get_data_info(index))
         boxes = loaded['gt_bboxes'].tensor.int().tolist()
@@ -160,18 +197,22 @@ def test_the_shapes_data_have_a_mask_for_every_box(shapes_dir):
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [x1, y1, x2, y2]
 
 
-@pytest.mark.parametrize('mask, message', [
-    (dict(size=[8, 10], counts=[90]), 'add up to 90 pixels; expected 80'),
-    (dict(size=[8, 10], counts=[-5, 85]), 'expected a list of polygons'),
-    (dict(size=[8, 10], counts=[10**30]), 'add up to 10'),
-    (dict(size=[8, 10], counts='zzzz'), 'expected a list of polygons'),
-    (dict(size=[8, 10], counts='é'), 'expected a list of polygons'),
-    (dict(size=[8, 10], counts='P' * 500), 'expected a list of polygons'),
-    (dict(size=[8, 10], counts='00'), 'add up to 0 pixels'),
-    (dict(size=8, counts=[80]), 'expected a list of polygons'),
-    ([[float('nan')] * 6], 'far outside'),
-    ([[1e30, 0, 1, 1, 2, 2]], 'far outside'),
-    ([[1e5, -1e5] * 3 + [0, 0]], 'far outside')])
+@pytest.mark.parametrize(
+    'mask, message',
+    [
+        (dict(size=[8, 10], counts=[90]), 'add up to 90 pixels; expected 80'),
+        (dict(size=[8, 10], counts=[-5, 85]), 'expected a list of polygons'),
+        (dict(size=[8, 10], counts=[10**30]), 'add up to 10'),
+        (dict(size=[8, 10], counts='zzzz'), 'expected a list of polygons'),
+        (dict(size=[8, 10], counts='é'), 'expected a list of polygons'),
+        (dict(size=[8, 10], counts='P' * 500), 'expected a list of polygons'),
+        (dict(size=[8, 10], counts='00'), 'add up to 0 pixels'),
+        (dict(size=8, counts=[80]), 'expected a list of polygons'),
+        ([[float('nan')] * 6], 'far outside'),
+        ([[1e30, 0, 1, 1, 2, 2]], 'far outside'),
+        ([[1e5, -1e5] * 3 + [0, 0]], 'far outside'),
+    ],
+)
 def test_codes_that_would_end_the_process_are_refused(mask, message):
     with pytest.raises(MaskError, match=f'instance 0: .*{message}'):
         load(mask)

@@ -52,8 +52,11 @@ def test_real_photos_with_polygons_are_read(shared_dir):
 def test_real_coco_photos_with_crowds_are_read(shared_dir):
     """Polygons, run lengths of crowds, and all 80 names."""
     dataset = copy.deepcopy(Config.fromfile(CONFIGS / 'coco_masks.py').train_dataloader.dataset)
-    dataset.update(data_root=str(shared_dir / 'data/coco_mini'), ann_file='annotations/instances_train.json',
-                   data_prefix=dict(img='images/train/'))
+    dataset.update(
+        data_root=str(shared_dir / 'data/coco_mini'),
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'),
+    )
     dataset.pipeline[4].scales = [(200, 333)]
     data = DATASETS.build(dataset)
     crowds = 0
@@ -73,11 +76,15 @@ def downloads(tmp_path):
         Image.new('RGB', (500, 375)).save(tmp_path / name)
     annotations = tmp_path / 'coco/annotations'
     annotations.mkdir()
-    content = dict(images=[dict(id=1, file_name='1.jpg', height=375, width=500)],
-                   annotations=[dict(id=1, image_id=1, category_id=1, **BOX)], categories=[dict(id=1, name='person')])
+    content = dict(
+        images=[dict(id=1, file_name='1.jpg', height=375, width=500)],
+        annotations=[dict(id=1, image_id=1, category_id=1, **BOX)],
+        categories=[dict(id=1, name='person')],
+    )
     (annotations / 'instances_train2017.json').write_text(json.dumps(content))
     (tmp_path / 'phrasecut/image_data_split.json').write_text(
-        json.dumps([dict(image_id=2372979, height=375, width=500)]))
+        json.dumps([dict(image_id=2372979, height=375, width=500)])
+    )
     for split in ('train', 'val', 'miniv', 'test'):
         (tmp_path / f'phrasecut/refer_{split}.json').write_text(json.dumps([TASK]))
     return tmp_path

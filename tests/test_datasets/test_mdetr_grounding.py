@@ -1,4 +1,5 @@
 """MDETR json: rows as MDETR wrote them, and real boxes brought into its layout."""
+
 import json
 
 import pytest
@@ -14,8 +15,17 @@ def _box(number, row, bbox, spans, **more):
 
 
 def _row(number, name='1.jpg', caption=CAPTION, height=100, width=200, source='vg'):
-    return dict(id=number, file_name=name, height=height, width=width, caption=caption, data_source=source,
-                tokens_negative=[[0, len(caption)]], original_id=1, dataset_name='mixed')
+    return dict(
+        id=number,
+        file_name=name,
+        height=height,
+        width=width,
+        caption=caption,
+        data_source=source,
+        tokens_negative=[[0, len(caption)]],
+        original_id=1,
+        dataset_name='mixed',
+    )
 
 
 @pytest.fixture
@@ -23,20 +33,35 @@ def load(tmp_path):
     def build(images, annotations, pipeline=(), **settings):
         content = dict(info={}, images=images, annotations=annotations, categories=[])
         (tmp_path / 'mixed.json').write_text(json.dumps(content))
-        return DATASETS.build(dict(type='MDETRGroundingDataset', data_root=str(tmp_path), ann_file='mixed.json',
-                                   pipeline=list(pipeline), **settings))
+        return DATASETS.build(
+            dict(
+                type='MDETRGroundingDataset',
+                data_root=str(tmp_path),
+                ann_file='mixed.json',
+                pipeline=list(pipeline),
+                **settings,
+            )
+        )
+
     return build
 
 
 def test_boxes_of_equal_spans_are_one_phrase_and_a_box_may_own_several_spans(load):
     # boxes of a row do not stand together in the file
-    annotations = [_box(1, 7, [10, 10, 20, 30], [[0, 10]]), _box(2, 8, [0, 0, 5, 5], [[12, 15]]),
-                   _box(3, 7, [50, 10, 20, 30], [[0, 10]]), _box(4, 7, [1, 2, 3, 4], [[12, 15], [19, 22]])]
+    annotations = [
+        _box(1, 7, [10, 10, 20, 30], [[0, 10]]),
+        _box(2, 8, [0, 0, 5, 5], [[12, 15]]),
+        _box(3, 7, [50, 10, 20, 30], [[0, 10]]),
+        _box(4, 7, [1, 2, 3, 4], [[12, 15], [19, 22]]),
+    ]
     sample = load([_row(7), _row(8)], annotations)[0]
     assert sample['text'] == CAPTION and sample['custom_entities'] is False
     assert sample['tokens_positive'] == [[[0, 10]], [[12, 15], [19, 22]]]
     assert [(i['bbox'], i['bbox_label']) for i in sample['instances']] == [
-        ([10, 10, 30, 40], 0), ([50, 10, 70, 40], 0), ([1, 2, 4, 6], 1)]
+        ([10, 10, 30, 40], 0),
+        ([50, 10, 70, 40], 0),
+        ([1, 2, 4, 6], 1),
+    ]
     assert sample['img_id'] == 7
 
 
@@ -50,7 +75,10 @@ def test_images_lie_in_the_folder_of_their_source(load, tmp_path):
     rows = [_row(1, 'a.jpg', source='coco'), _row(2, 'b.jpg', source='vg'), _row(3, 'c.jpg', source='else')]
     dataset = load(rows, [], data_prefix=dict(img=''), image_folders={'coco': 'coco/train2014', '*': 'gqa/images'})
     assert [sample['img_path'].removeprefix(str(tmp_path)).lstrip('/') for sample in dataset] == [
-        'coco/train2014/a.jpg', 'gqa/images/b.jpg', 'gqa/images/c.jpg']
+        'coco/train2014/a.jpg',
+        'gqa/images/b.jpg',
+        'gqa/images/c.jpg',
+    ]
     with pytest.raises(ValueError, match=r"mixed\.json: row 2: \"data_source\" is 'vg'.*\['coco'\]"):
         load(rows, [], image_folders={'coco': 'coco/train2014'})
 
@@ -66,16 +94,23 @@ def test_a_prompt_is_built_from_it(load):
     sample = load([_row(1)], boxes)[0]
     sample['gt_bboxes_labels'] = [i['bbox_label'] for i in sample['instances']]
     from glipv2_mmdet.datasets import BuildPrompt
+
     built = BuildPrompt()(sample)
     assert built['prompt'].names == ('boy', 'a red kite')
     assert built['gt_bboxes_labels'].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(('box', 'error', 'text'), [
-    (_box(1, 1, [1, 1, 5, 5], [[30, 99]]), ODVGError, r'mixed\.json:row 1: span \[30, 99\]'),
-    ({k: v for k, v in _box(1, 1, [1, 1, 5, 5], [[0, 2]]).items() if k != 'tokens_positive'}, ValueError,
-     r"mixed\.json: row 1 or one of its boxes: no field 'tokens_positive'"),
-])
+@pytest.mark.parametrize(
+    ('box', 'error', 'text'),
+    [
+        (_box(1, 1, [1, 1, 5, 5], [[30, 99]]), ODVGError, r'mixed\.json:row 1: span \[30, 99\]'),
+        (
+            {k: v for k, v in _box(1, 1, [1, 1, 5, 5], [[0, 2]]).items() if k != 'tokens_positive'},
+            ValueError,
+            r"mixed\.json: row 1 or one of its boxes: no field 'tokens_positive'",
+        ),
+    ],
+)
 def test_a_row_that_cannot_be_used_is_named(load, box, error, text):
     with pytest.raises(error, match=text):
         load([_row(1)], [box])

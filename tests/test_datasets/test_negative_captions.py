@@ -1,4 +1,5 @@
 """Captions of other rows as negatives, from the file to the prompt."""
+
 import json
 
 import cv2
@@ -15,9 +16,22 @@ CAPTIONS = [f'{colour} {thing}' for colour in ('red', 'green', 'blue') for thing
 @pytest.fixture
 def pairs(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((60, 80, 3), dtype=np.uint8))
-    (tmp_path / 'a.jsonl').write_text(''.join(json.dumps(dict(
-        filename='a.jpg', height=60, width=80, grounding=dict(caption=caption, regions=[
-            dict(bbox=[5, 5, 40, 40], tokens_positive=[[0, len(caption)]])]))) + '\n' for caption in CAPTIONS))
+    (tmp_path / 'a.jsonl').write_text(
+        ''.join(
+            json.dumps(
+                dict(
+                    filename='a.jpg',
+                    height=60,
+                    width=80,
+                    grounding=dict(
+                        caption=caption, regions=[dict(bbox=[5, 5, 40, 40], tokens_positive=[[0, len(caption)]])]
+                    ),
+                )
+            )
+            + '\n'
+            for caption in CAPTIONS
+        )
+    )
     return dict(type='IndexedODVGDataset', ann_file='a.jsonl', data_root=str(tmp_path))
 
 
@@ -44,15 +58,24 @@ def test_negatives_are_captions_of_other_rows_in_the_numbers_asked_for(pairs):
 
 def test_packed_prompts_keep_the_boxes_of_the_own_caption(pairs):
     np.random.seed(0)
-    dataset = build(pairs, none_probability=0.0, full_probability=1.0, max_captions=200, pipeline=[
-        dict(type='LoadStreamedImage'), dict(type='LoadAnnotations', with_bbox=True), dict(type='CleanBoxes'),
-        dict(type='BuildPrompt')])
+    dataset = build(
+        pairs,
+        none_probability=0.0,
+        full_probability=1.0,
+        max_captions=200,
+        pipeline=[
+            dict(type='LoadStreamedImage'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='CleanBoxes'),
+            dict(type='BuildPrompt'),
+        ],
+    )
     for row, caption in enumerate(CAPTIONS):
         sample = dataset[row]
         prompt = sample['prompt']
         assert sorted(text.strip(' .') for text in prompt.text.split('. ')) == sorted(CAPTIONS)
-        assert prompt.names == (caption, ) and not prompt.is_detection
-        ((start, end), ) = prompt.phrases[0].spans
+        assert prompt.names == (caption,) and not prompt.is_detection
+        ((start, end),) = prompt.phrases[0].spans
         assert prompt.text[start:end] == caption
         assert sample['gt_bboxes_labels'].tolist() == [0] and 'negative_captions' not in sample
 

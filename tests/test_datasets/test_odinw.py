@@ -18,20 +18,39 @@ def test_the_benchmarks_have_13_and_35_data_sets():
     assert len(odinw_sets(35)) == len({dataset.name for dataset in DATASETS}) == 35
     assert len({dataset.folder for dataset in DATASETS}) == 35
     assert [dataset.folder.split('/')[0] for dataset in odinw_sets(13)] == [
-        'AerialMaritimeDrone', 'Aquarium', 'CottontailRabbits', 'EgoHands', 'NorthAmericaMushrooms', 'Packages',
-        'PascalVOC', 'pistols', 'pothole', 'Raccoon', 'ShellfishOpenImages', 'thermalDogsAndPeople',
-        'VehiclesOpenImages']
+        'AerialMaritimeDrone',
+        'Aquarium',
+        'CottontailRabbits',
+        'EgoHands',
+        'NorthAmericaMushrooms',
+        'Packages',
+        'PascalVOC',
+        'pistols',
+        'pothole',
+        'Raccoon',
+        'ShellfishOpenImages',
+        'thermalDogsAndPeople',
+        'VehiclesOpenImages',
+    ]
     assert [dataset.name for dataset in DATASETS if dataset.split != 'test'] == ['PascalVOC']
     assert [dataset.name for dataset in DATASETS if dataset.is_flat] == [
-        'boggleBoards', 'dice', 'pistols', 'selfdrivingCar']
+        'boggleBoards',
+        'dice',
+        'pistols',
+        'selfdrivingCar',
+    ]
     with pytest.raises(ValueError, match='as 13 or as 35'):
         odinw_sets(14)
 
 
 def test_files_of_both_layouts_are_found(tmp_path):
     assert named('pistols').annotations(tmp_path) is None
-    for file in ('pistols/export/val_annotations_without_background.json', 'Packages/Raw/valid/_annotations.coco.json',
-                 'Packages/Raw/test/annotations_without_background.json', 'Packages/Raw/test/_annotations.coco.json'):
+    for file in (
+        'pistols/export/val_annotations_without_background.json',
+        'Packages/Raw/valid/_annotations.coco.json',
+        'Packages/Raw/test/annotations_without_background.json',
+        'Packages/Raw/test/_annotations.coco.json',
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text('{}')
     assert named('pistols').annotations(tmp_path, 'valid').name == 'val_annotations_without_background.json'
@@ -44,8 +63,10 @@ def test_files_of_both_layouts_are_found(tmp_path):
 
 def content(names, first_id=1, boxes=()):
     return dict(
-        images=[], annotations=[dict(id=k, category_id=category) for k, category in enumerate(boxes)],
-        categories=[dict(id=first_id + k, name=name) for k, name in enumerate(names)])
+        images=[],
+        annotations=[dict(id=k, category_id=category) for k, category in enumerate(boxes)],
+        categories=[dict(id=first_id + k, name=name) for k, name in enumerate(names)],
+    )
 
 
 def names_of(dataset, raw):
@@ -82,15 +103,21 @@ def test_names_that_a_prompt_cannot_tell_apart_are_numbered_and_read_as_they_are
     assert prompt.text == 'Q. o. o. q. t\\' and prompt.names == tuple(names)
 
 
-@pytest.mark.parametrize(('name', 'classes', 'text', 'phrases'), [
-    ('Packages', ['package'], 'there is a package on the porch', ['package']),
-    ('pothole', ['pothole'], 'there are some holes on the road', ['holes']),
-    ('EgoHands_generic', ['hand'], ' hand of a person', ['hand']),
-    ('Aquarium', ['fish', 'penguin', 'puffin', 'stingray'],
-     'fish. penguin , which is black and white. puffin with orange beaks . stingray which is flat and round',
-     ['fish', 'penguin', 'puffin', 'stingray']),
-    ('Raccoon', ['raccoon'], 'raccoon', ['raccoon']),
-])
+@pytest.mark.parametrize(
+    ('name', 'classes', 'text', 'phrases'),
+    [
+        ('Packages', ['package'], 'there is a package on the porch', ['package']),
+        ('pothole', ['pothole'], 'there are some holes on the road', ['holes']),
+        ('EgoHands_generic', ['hand'], ' hand of a person', ['hand']),
+        (
+            'Aquarium',
+            ['fish', 'penguin', 'puffin', 'stingray'],
+            'fish. penguin , which is black and white. puffin with orange beaks . stingray which is flat and round',
+            ['fish', 'penguin', 'puffin', 'stingray'],
+        ),
+        ('Raccoon', ['raccoon'], 'raccoon', ['raccoon']),
+    ],
+)
 def test_prompts_are_glips_and_only_the_name_is_the_phrase(name, classes, text, phrases):
     words = {key: value for key, value in named(name).prompt.items() if key in classes}
     prompt = parse_prompt(classes, overrides=words or None)

@@ -40,9 +40,7 @@ def load(tmp_path):
         lines = [r if isinstance(r, str) else json.dumps(r) for r in records]
         (tmp_path / 'records.jsonl').write_text('\n'.join(lines) + '\n')
         if label_map is not None:
-            (tmp_path / 'names.json').write_text(
-                label_map if isinstance(label_map, str) else json.dumps(label_map)
-            )
+            (tmp_path / 'names.json').write_text(label_map if isinstance(label_map, str) else json.dumps(label_map))
             kwargs['label_map_file'] = 'names.json'
         return GroundedODVGDataset(
             data_root=str(tmp_path),
@@ -98,9 +96,7 @@ def test_regions_may_have_several_boxes_and_spans_and_masks(load):
 
 def test_spans_may_come_from_a_phrase_that_occurs_once_or_be_the_whole_caption(load):
     sample = load(
-        _grounding(
-            {'bbox': [1, 1, 8, 8], 'phrase': 'two boys'}, {'bbox': [1, 1, 8, 8], 'tokens_positive': -1}
-        ),
+        _grounding({'bbox': [1, 1, 8, 8], 'phrase': 'two boys'}, {'bbox': [1, 1, 8, 8], 'tokens_positive': -1}),
         label_map=None,
     )[0]
     assert sample['tokens_positive'] == [[[12, 20]], [[0, len(CAPTION)]]]
@@ -140,8 +136,7 @@ def test_boxes_are_clipped_or_dropped_and_counted_in_one_log_line(load, monkeypa
 
 GOOD_BOX = [1, 1, 8, 8]
 NAN_BOX = (
-    '{"filename": "a.jpg", "height": 9, "width": 9, "detection": {"instances": ['
-    '{"bbox": [1, NaN, 2, 2], "label": 0}]}}'
+    '{"filename": "a.jpg", "height": 9, "width": 9, "detection": {"instances": [{"bbox": [1, NaN, 2, 2], "label": 0}]}}'
 )
 
 

@@ -21,9 +21,12 @@ def image(path: Path) -> None:
 def coco(boxes=BOXES, names=('cat', 'dog'), file_name='a.jpg', first_id=1) -> dict:
     return dict(
         images=[dict(id=7, file_name=file_name, width=40, height=30)],
-        annotations=[dict(id=k, image_id=7, category_id=names.index(name) + first_id, bbox=box, area=1, iscrowd=0)
-                     for k, (name, box) in enumerate(boxes)],
-        categories=[dict(id=k, name=name, supercategory='pets') for k, name in enumerate(names, start=first_id)])
+        annotations=[
+            dict(id=k, image_id=7, category_id=names.index(name) + first_id, bbox=box, area=1, iscrowd=0)
+            for k, (name, box) in enumerate(boxes)
+        ],
+        categories=[dict(id=k, name=name, supercategory='pets') for k, name in enumerate(names, start=first_id)],
+    )
 
 
 def write_roboflow(folder: Path, contents: dict[str, dict]) -> Path:
@@ -51,7 +54,8 @@ def write_yolo(folder: Path) -> Path:
         polygon = [(x2, y2), (x2 + w2, y2), (x2 + w2, y2 + h2)]
         (folder / split / 'labels/a.txt').write_text(
             f'0 {(x + w / 2) / 40} {(y + h / 2) / 30} {w / 40} {h / 30}\n'
-            '1 ' + ' '.join(f'{px / 40} {py / 30}' for px, py in polygon) + '\n')
+            '1 ' + ' '.join(f'{px / 40} {py / 30}' for px, py in polygon) + '\n'
+        )
     (folder / 'data.yaml').write_text('train: ../train/images\nval: ../valid/images\nnames: [cat, dog]\nnc: 2\n')
     return folder
 
@@ -59,7 +63,9 @@ def write_yolo(folder: Path) -> Path:
 def voc_xml(boxes=BOXES) -> str:
     objects = ''.join(
         f'<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>'
-        '</bndbox></object>' for name, (x, y, w, h) in boxes)
+        '</bndbox></object>'
+        for name, (x, y, w, h) in boxes
+    )
     return f'<annotation><filename>a.jpg</filename>{objects}</annotation>'
 
 
@@ -96,7 +102,9 @@ def test_every_layout_becomes_the_same_boxes(write, tmp_path):
         names = {image['id']: Path(image['file_name']) for image in content['images']}
         assert all(name.is_absolute() and name.is_file() for name in names.values())
         assert [(box['category_id'], box['id'], names[box['image_id']].name) for box in content['annotations']] == [
-            (1, 1, 'a.jpg'), (2, 2, 'a.jpg')]
+            (1, 1, 'a.jpg'),
+            (2, 2, 'a.jpg'),
+        ]
         for box, (_, expected) in zip(content['annotations'], BOXES, strict=True):
             assert box['bbox'] == pytest.approx(expected, abs=1e-6)
 
@@ -124,9 +132,13 @@ def test_categories_that_differ_between_splits_are_named(tmp_path):
         prepare_own_data(folder, tmp_path / 'out')
 
 
-@pytest.mark.parametrize(('field', 'value', 'message'), [
-    ('category_id', 9, r'annotation 0 has category_id 9; the categories of the file have the ids \[1, 2\]'),
-    ('image_id', 8, 'annotation 0 belongs to image 8, which is not in "images"')])
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('category_id', 9, r'annotation 0 has category_id 9; the categories of the file have the ids \[1, 2\]'),
+        ('image_id', 8, 'annotation 0 belongs to image 8, which is not in "images"'),
+    ],
+)
 def test_boxes_of_unknown_things_are_named(tmp_path, field, value, message):
     content = coco()
     content['annotations'][0][field] = value
@@ -146,7 +158,9 @@ def test_a_class_without_boxes_and_useless_boxes_are_warned_of(tmp_path):
     folder = write_roboflow(tmp_path / 'data', dict(train=coco(boxes), valid=coco()))
     data = prepare_own_data(folder, tmp_path / 'out')
     assert [warning.split(': ', 1)[1] for warning in data.warnings] == [
-        '1 boxes are smaller than a pixel or outside their image, and left out.', 'category "dog" has no box.']
+        '1 boxes are smaller than a pixel or outside their image, and left out.',
+        'category "dog" has no box.',
+    ]
     kept = json.loads(data.ann_files['train'].read_text())['annotations']
     assert [box['bbox'] for box in kept] == [[4, 3, 10, 12], [35, 3, 5, 12]]
 
@@ -174,9 +188,14 @@ def test_without_a_validation_split_a_fifth_is_held_out(tmp_path):
     assert {image['id'] for images in splits[0].values() for image in images} == set(range(10))
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('0 0.5 0.5 0.1', r'a\.txt:1: 3 coordinates; expected 4'), ('cat 0.5 0.5 0.1 0.1', 'expected a class number'),
-    ('5 0.5 0.5 0.1 0.1', 'has category_id 5')])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('0 0.5 0.5 0.1', r'a\.txt:1: 3 coordinates; expected 4'),
+        ('cat 0.5 0.5 0.1 0.1', 'expected a class number'),
+        ('5 0.5 0.5 0.1 0.1', 'has category_id 5'),
+    ],
+)
 def test_broken_yolo_labels_are_named(tmp_path, text, message):
     folder = write_yolo(tmp_path)
     (folder / 'train/labels/a.txt').write_text(text)

@@ -1,4 +1,5 @@
 """Samples that fail to load: replaced, logged, counted, and too many of them."""
+
 import numpy as np
 import pytest
 import torch

@@ -26,9 +26,7 @@ def _load_lines(path):
 
 def _contents(folder):
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob('*'))
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()
     }
 
 
@@ -62,7 +60,10 @@ def test_a_rendering_without_boxes_of_captions_gains_them_and_nothing_else_chang
     complete = _contents(folder)
     files = sorted(folder.glob('annotations/grounding_*.jsonl'))
     assert [path.name for path in files] == [
-        'grounding_train.jsonl', 'grounding_val.jsonl', 'grounding_zero_shot.jsonl']
+        'grounding_train.jsonl',
+        'grounding_val.jsonl',
+        'grounding_zero_shot.jsonl',
+    ]
     for path in files[:2]:
         path.unlink()
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
@@ -76,8 +77,15 @@ def test_boxes_are_not_added_to_captions_that_were_edited(tmp_path):
     folder = make_shapes(tmp_path / 'f', 1, 1, 1)
     (folder / 'annotations/grounding_val.jsonl').unlink()
     path = folder / 'annotations/captions_val.json'
-    path.write_text(path.read_text().replace('thing', 'item').replace('circle', 'ring').replace('square', 'box')
-                    .replace('star', 'sun').replace('cross', 'plus').replace('diamond', 'rhomb'))
+    path.write_text(
+        path.read_text()
+        .replace('thing', 'item')
+        .replace('circle', 'ring')
+        .replace('square', 'box')
+        .replace('star', 'sun')
+        .replace('cross', 'plus')
+        .replace('diamond', 'rhomb')
+    )
     with pytest.raises(FileExistsError, match='does not hold the captions of its recipe'):
         make_shapes(folder, 1, 1, 1)
 
@@ -87,7 +95,8 @@ def test_every_caption_has_its_boxes(shapes_dir, split):
     captions = _load(shapes_dir / f'annotations/captions_{split}.json')['annotations']
     lines = _load_lines(shapes_dir / f'annotations/grounding_{split}.jsonl')
     assert [(c['id'], c['image_id'], c['caption']) for c in captions] == [
-        (line['caption_id'], line['image_id'], line['grounding']['caption']) for line in lines]
+        (line['caption_id'], line['image_id'], line['grounding']['caption']) for line in lines
+    ]
     for line in lines:
         caption = line['grounding']['caption']
         for region in line['grounding']['regions']:
@@ -153,9 +162,7 @@ def test_categories_are_the_seen_pairs_or_the_held_out_ones(shapes_dir):
 def test_train_and_val_texts_never_name_a_held_out_pair(shapes_dir):
     """Also not in plural, or with other words between colour and shape."""
     shapes = '|'.join(SHAPES)
-    named = re.compile(
-        rf'\b({"|".join(COLOURS)}) (?:(?:small|large|plain|striped|dotted|ringed) )*({shapes})'
-    )
+    named = re.compile(rf'\b({"|".join(COLOURS)}) (?:(?:small|large|plain|striped|dotted|ringed) )*({shapes})')
     seen_files = 0
     for path in (shapes_dir / 'annotations').iterdir():
         if 'zero_shot' not in path.name:
@@ -163,9 +170,7 @@ def test_train_and_val_texts_never_name_a_held_out_pair(shapes_dir):
             assert pairs.isdisjoint(HELD_OUT), path.name
             seen_files += bool(pairs)
     assert seen_files == 12  # all but answers_train and answers_val, which are single words
-    assert {pair for pair in named.findall((shapes_dir / 'annotations/zero_shot.json').read_text())} == set(
-        HELD_OUT
-    )
+    assert {pair for pair in named.findall((shapes_dir / 'annotations/zero_shot.json').read_text())} == set(HELD_OUT)
 
 
 def test_odvg_has_a_detection_record_per_picture_and_grounding_for_some(shapes_dir):
@@ -192,9 +197,7 @@ def test_odvg_boxes_and_labels_are_those_of_the_coco_file(shapes_dir):
             names = label_map[record['vocabulary']]
             assert [i['bbox'] for i in instances] == boxes
             assert [names[str(i['label'])] for i in instances] == [i['category'] for i in instances]
-            assert [i['category'] for i in instances] == [
-                n[record['vocabulary']] for _, n in truth[record['image_id']]
-            ]
+            assert [i['category'] for i in instances] == [n[record['vocabulary']] for _, n in truth[record['image_id']]]
         else:
             for region in record['grounding']['regions']:
                 several = isinstance(region['bbox'][0], list)
@@ -232,7 +235,5 @@ def test_captions_questions_and_phrases_point_to_pictures_and_annotations(shapes
 
 
 def test_image_ids_differ_between_splits(shapes_dir):
-    ids = [
-        image['id'] for split in SPLITS for image in _load(shapes_dir / f'annotations/{split}.json')['images']
-    ]
+    ids = [image['id'] for split in SPLITS for image in _load(shapes_dir / f'annotations/{split}.json')['images']]
     assert len(ids) == len(set(ids)) == sum(SIZES.values())

@@ -44,23 +44,17 @@ THREE = (
         (Description(colour='green'), False, 'green thing', ()),
     ],
 )
-def test_descriptions_say_their_attributes_and_find_every_object_that_has_them(
-    description, plural, words, members
-):
+def test_descriptions_say_their_attributes_and_find_every_object_that_has_them(description, plural, words, members):
     assert description.words(plural) == words
     assert description.find(THREE) == members
 
 
 def _objects_named(phrase, objects):
     """Plain reading of a phrase: all objects that have each attribute word."""
-    words = [
-        re.sub(r'^(circle|square|triangle|star|diamond)s$|^(cross)es$', r'\1\2', w) for w in phrase.split()
-    ]
+    words = [re.sub(r'^(circle|square|triangle|star|diamond)s$|^(cross)es$', r'\1\2', w) for w in phrase.split()]
     known = {v for o in objects for v in (o.size, o.texture, o.colour, o.shape)}
     return tuple(
-        k
-        for k, o in enumerate(objects)
-        if {w for w in words if w in known} <= {o.size, o.texture, o.colour, o.shape}
+        k for k, o in enumerate(objects) if {w for w in words if w in known} <= {o.size, o.texture, o.colour, o.shape}
     )
 
 
@@ -106,9 +100,7 @@ def test_captions_end_with_a_full_stop_and_differ_where_there_is_something_to_sa
 
 def test_referring_phrases_mean_one_or_many_and_mark_what_a_flip_breaks():
     found = {
-        m.text: m
-        for seed in range(60)
-        for m in make_referring(np.random.default_rng(seed), THREE, frozenset(range(3)))
+        m.text: m for seed in range(60) for m in make_referring(np.random.default_rng(seed), THREE, frozenset(range(3)))
     }
     assert found['the two red circles'].members == (0, 1)
     assert found['all circles'].members == (0, 1)

@@ -1,4 +1,5 @@
 """VQADataset and what is made for it: official files, soft targets, groups, grounding records, vocabulary, split."""
+
 import json
 
 import numpy as np
@@ -15,24 +16,51 @@ from glipv2_mmdet.datasets.conversion import (
 from glipv2_mmdet.datasets.shapes_grounding import ground_questions
 from glipv2_mmdet.datasets.vqa_records import VQAError, grounding_of
 
-QUESTIONS = [dict(question_id=1, image_id=7, question='Is it wet?'), dict(question_id=2, image_id=8, question='Why?'),
-             dict(question_id=3, image_id=7, question='How many?')]
+QUESTIONS = [
+    dict(question_id=1, image_id=7, question='Is it wet?'),
+    dict(question_id=2, image_id=8, question='Why?'),
+    dict(question_id=3, image_id=7, question='How many?'),
+]
 PEOPLE = {1: ['yes'] * 2 + ['no'] * 8, 2: ['because'] * 10, 3: ['2'] * 10}
 
 
 def _write(folder, questions=QUESTIONS, people=PEOPLE):
     (folder / 'q.json').write_text(json.dumps(dict(questions=questions)))
-    (folder / 'a.json').write_text(json.dumps(dict(annotations=[
-        dict(question_id=key, question_type='is', answer_type='other', multiple_choice_answer=answers[-1],
-             answers=[dict(answer=answer) for answer in answers]) for key, answers in people.items()])))
+    (folder / 'a.json').write_text(
+        json.dumps(
+            dict(
+                annotations=[
+                    dict(
+                        question_id=key,
+                        question_type='is',
+                        answer_type='other',
+                        multiple_choice_answer=answers[-1],
+                        answers=[dict(answer=answer) for answer in answers],
+                    )
+                    for key, answers in people.items()
+                ]
+            )
+        )
+    )
     return folder
 
 
 def _build(folder, **settings):
-    return DATASETS.build({**dict(
-        type='VQADataset', data_root=f'{folder}/', question_file='q.json', ann_file='a.json',
-        answers=['yes', 'no', '2'], image_template='COCO_val2014_{image_id:012d}.jpg',
-        data_prefix=dict(img='images/'), pipeline=[]), **settings})
+    return DATASETS.build(
+        {
+            **dict(
+                type='VQADataset',
+                data_root=f'{folder}/',
+                question_file='q.json',
+                ann_file='a.json',
+                answers=['yes', 'no', '2'],
+                image_template='COCO_val2014_{image_id:012d}.jpg',
+                data_prefix=dict(img='images/'),
+                pipeline=[],
+            ),
+            **settings,
+        }
+    )
 
 
 def test_samples_hold_the_question_its_image_and_soft_targets(tmp_path):
@@ -65,8 +93,12 @@ def test_a_split_by_images_and_its_rest_are_all_questions(tmp_path):
 
 def test_only_questions_of_the_named_types(shapes_dir):
     settings = dict(
-        question_file='annotations/questions_train.json', ann_file='annotations/answers_train.json',
-        image_template=None, image_info_file='annotations/train.json', answers=None)
+        question_file='annotations/questions_train.json',
+        ann_file='annotations/answers_train.json',
+        image_template=None,
+        image_info_file='annotations/train.json',
+        answers=None,
+    )
     data = _build(shapes_dir, only_types=('how many', 'is there a'), **settings)
     assert {data.get_data_info(k)['question_type'] for k in range(len(data))} == {'how many', 'is there a'}
     assert len(data) == 48  # one of each per scene
@@ -77,19 +109,28 @@ def test_only_questions_of_the_named_types(shapes_dir):
             _build(shapes_dir, only_types=wrong, **settings)
 
 
-@pytest.mark.parametrize(('questions', 'people', 'message'), [
-    ([dict(question_id=5, image_id=1, question=' ?')], PEOPLE, 'question 5: question .* a letter or digit'),
-    ([*QUESTIONS, QUESTIONS[0]], PEOPLE, 'question 1 is there twice'),
-    (QUESTIONS, {1: ['yes']}, 'question 2: not annotated'), ([], PEOPLE, 'no questions')])
+@pytest.mark.parametrize(
+    ('questions', 'people', 'message'),
+    [
+        ([dict(question_id=5, image_id=1, question=' ?')], PEOPLE, 'question 5: question .* a letter or digit'),
+        ([*QUESTIONS, QUESTIONS[0]], PEOPLE, 'question 1 is there twice'),
+        (QUESTIONS, {1: ['yes']}, 'question 2: not annotated'),
+        ([], PEOPLE, 'no questions'),
+    ],
+)
 def test_bad_files_name_the_question(tmp_path, questions, people, message):
     with pytest.raises(VQAError, match=message):
         _build(_write(tmp_path, questions, people))
 
 
 def test_grounding_records_become_phrases_and_boxes():
-    record = dict(question_id=1, text='what star?', caption='what star? red',
-                  tokens_positive=[[[5, 9], [11, 14]], [[5, 9]], [[5, 9]]],
-                  bboxes=[[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 3, 3]])
+    record = dict(
+        question_id=1,
+        text='what star?',
+        caption='what star? red',
+        tokens_positive=[[[5, 9], [11, 14]], [[5, 9]], [[5, 9]]],
+        bboxes=[[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 3, 3]],
+    )
     found = grounding_of(record, 'here')
     assert found['tokens_positive'] == [[[5, 9], [11, 14]], [[5, 9]]]
     assert [item['bbox_label'] for item in found['instances']] == [0, 1, 1]
@@ -111,8 +152,19 @@ def test_labels_of_question_and_answer_come_back_to_their_question(tmp_path):
     _write(tmp_path)
     captions = list(question_captions(tmp_path / 'q.json', tmp_path / 'a.json', '{image_id}.jpg'))
     assert captions[0] == dict(filename='7.jpg', question_id=1, text='Is it wet?', caption='Is it wet? no')
-    (tmp_path / 'l.jsonl').write_text(json.dumps(dict(filename='7.jpg', height=4, width=5, grounding=dict(
-        caption='Is it wet? no', regions=[dict(bbox=[[0, 0, 2, 2]], score=[0.7], tokens_positive=[[3, 5]])]))) + '\n')
+    (tmp_path / 'l.jsonl').write_text(
+        json.dumps(
+            dict(
+                filename='7.jpg',
+                height=4,
+                width=5,
+                grounding=dict(
+                    caption='Is it wet? no', regions=[dict(bbox=[[0, 0, 2, 2]], score=[0.7], tokens_positive=[[3, 5]])]
+                ),
+            )
+        )
+        + '\n'
+    )
     (record,) = join_labels(captions, [tmp_path / 'l.jsonl'])
     assert record['question_id'] == 1 and record['bboxes'] == [[0, 0, 2, 2]] and record['tokens_positive'] == [[[3, 5]]]
 

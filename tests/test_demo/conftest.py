@@ -43,9 +43,12 @@ def demo() -> Iterator[RunningDemo]:
     from glipv2_mmdet.demo.limits import Limits
 
     boxes_and_masks = GLIPv2Inferencer('glipv2-nano-mask', device='cpu')
-    models = {'detect': boxes_and_masks, 'segment': boxes_and_masks,
-              'ask': GLIPv2Inferencer('glipv2-nano-grounded-vqa', device='cpu'),
-              'caption': GLIPv2Inferencer('glipv2-nano-caption', device='cpu')}
+    models = {
+        'detect': boxes_and_masks,
+        'segment': boxes_and_masks,
+        'ask': GLIPv2Inferencer('glipv2-nano-grounded-vqa', device='cpu'),
+        'caption': GLIPv2Inferencer('glipv2-nano-caption', device='cpu'),
+    }
     asked: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         _record_connections(patch, asked)

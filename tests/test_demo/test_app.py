@@ -58,7 +58,7 @@ def test_boxes_of_names(visitor: Visitor, scene_file: Path) -> None:
     shown = np.asarray(Image.open(io.BytesIO(visitor.file(value_of(picture)))).convert('RGB'))
     # the frame of the best box is painted in the colour that its phrase has in the text
     best = text['color_map'][content['objects'][0]['name']]
-    assert (shown == [int(best[k:k + 2], 16) for k in (1, 3, 5)]).all(axis=-1).sum() > 100
+    assert (shown == [int(best[k : k + 2], 16) for k in (1, 3, 5)]).all(axis=-1).sum() > 100
 
 
 def test_boxes_of_a_sentence(visitor: Visitor, scene_file: Path) -> None:
@@ -81,8 +81,9 @@ def test_masks(visitor: Visitor, scene_file: Path, prompt: str, kind: str) -> No
 
 
 def test_answers(visitor: Visitor, scene_file: Path) -> None:
-    answers, picture, text, summary, file = visitor.call('ask', visitor.uploaded(scene_file),
-                                                         'what color is the star?').data
+    answers, picture, text, summary, file = visitor.call(
+        'ask', visitor.uploaded(scene_file), 'what color is the star?'
+    ).data
     content = numbers(visitor, file)
     assert content['question'] == 'what color is the star?'
     assert value_of(answers)['label'] == content['answers'][0]['answer'] and len(content['answers']) == 5
@@ -97,41 +98,48 @@ def test_caption(visitor: Visitor, scene_file: Path) -> None:
     assert value_of(picture) is None and picture['visible'] is False  # this model grounds no captions
 
 
-def test_the_client_of_gradio_works(demo: RunningDemo, scene_file: Path, tmp_path: Path,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_of_gradio_works(
+    demo: RunningDemo, scene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gradio_client import Client, handle_file
 
     monkeypatch.setenv('GRADIO_ANALYTICS_ENABLED', 'False')
     monkeypatch.setattr('gradio_client.client.build_hf_headers', lambda **_: {})
     # it asks huggingface.co when it starts and reports its use; that is the client's doing, not the demo's
     client = Client(demo.address, verbose=False, download_files=str(tmp_path), analytics_enabled=False)
-    result = client.predict(image=handle_file(scene_file), prompt=PROMPT, threshold=0.0, max_boxes=2,
-                            api_name='/detect')
+    result = client.predict(
+        image=handle_file(scene_file), prompt=PROMPT, threshold=0.0, max_boxes=2, api_name='/detect'
+    )
     assert len(json.loads(Path(value_of(result[-1])).read_text())['objects']) == 2
 
 
 def test_examples_fill_the_fields(demo: RunningDemo, visitor: Visitor) -> None:
     config = visitor.http.get('/config').json()
     filling = next(d for d in config['dependencies'] if d['api_name'] == 'detect_example')
-    answer = visitor.http.post('/gradio_api/run/predict', json={'data': [1], 'fn_index': filling['id'],
-                                                                'session_hash': 'x', 'trigger_id': None})
+    answer = visitor.http.post(
+        '/gradio_api/run/predict',
+        json={'data': [1], 'fn_index': filling['id'], 'session_hash': 'x', 'trigger_id': None},
+    )
     image, prompt, kind = map(value_of, answer.json()['data'])
     assert kind == SENTENCE and len(prompt) > 5
     assert Image.open(io.BytesIO(visitor.file(image))).width >= 160
 
 
-@pytest.mark.parametrize(('values', 'message'), [
-    (('image', PROMPT, CLASS_NAMES, 0.3, 0.5), 'less than minimum value 1'),
-    (('image', PROMPT, 'a list', 0.3, 10), 'not in the list of choices'),
-    ((None, PROMPT, CLASS_NAMES, 0.3, 10), 'There is no image'),
-    (('image', '  ', CLASS_NAMES, 0.3, 10), 'The prompt is empty'),
-    (('image', 'x' * 1001, CLASS_NAMES, 0.3, 10), '1001 characters, at most 1000'),
-    (('image', '...', CLASS_NAMES, 0.3, 10), 'no letter or digit'),
-    (('image', 'cat . cat', CLASS_NAMES, 0.3, 10), 'given twice'),
-    (('image', ' . '.join(f'c{k}' for k in range(101)), CLASS_NAMES, 0.3, 10), 'names 101 things, at most 100'),
-    (('image', PROMPT, CLASS_NAMES, 7, 10), 'greater than maximum value 0.99'),
-    (('image', PROMPT, CLASS_NAMES, 0.3, 10**9), 'greater than maximum value 200'),
-])
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (('image', PROMPT, CLASS_NAMES, 0.3, 0.5), 'less than minimum value 1'),
+        (('image', PROMPT, 'a list', 0.3, 10), 'not in the list of choices'),
+        ((None, PROMPT, CLASS_NAMES, 0.3, 10), 'There is no image'),
+        (('image', '  ', CLASS_NAMES, 0.3, 10), 'The prompt is empty'),
+        (('image', 'x' * 1001, CLASS_NAMES, 0.3, 10), '1001 characters, at most 1000'),
+        (('image', '...', CLASS_NAMES, 0.3, 10), 'no letter or digit'),
+        (('image', 'cat . cat', CLASS_NAMES, 0.3, 10), 'given twice'),
+        (('image', ' . '.join(f'c{k}' for k in range(101)), CLASS_NAMES, 0.3, 10), 'names 101 things, at most 100'),
+        (('image', PROMPT, CLASS_NAMES, 7, 10), 'greater than maximum value 0.99'),
+        (('image', PROMPT, CLASS_NAMES, 0.3, 10**9), 'greater than maximum value 200'),
+    ],
+)
 def test_wrong_values_are_said_in_words(visitor: Visitor, scene_file: Path, values: tuple, message: str) -> None:
     image = visitor.uploaded(scene_file) if values[0] else None
     reply = visitor.call('detect', image, *values[1:])
@@ -141,8 +149,10 @@ def test_wrong_values_are_said_in_words(visitor: Visitor, scene_file: Path, valu
 
 def test_broken_files_and_bombs_are_said_in_words(visitor: Visitor, scene_file: Path, tmp_path: Path) -> None:
     for name, content, message in (
-            ('half.png', scene_file.read_bytes()[:2000], 'damaged'), ('text.png', b'hi', 'no image that can be read'),
-            ('bomb.png', png_header(4_000, 4_000), '16.0 million pixels, at most 0.5 million')):
+        ('half.png', scene_file.read_bytes()[:2000], 'damaged'),
+        ('text.png', b'hi', 'no image that can be read'),
+        ('bomb.png', png_header(4_000, 4_000), '16.0 million pixels, at most 0.5 million'),
+    ):
         (tmp_path / name).write_bytes(content)
         reply = visitor.call('caption', visitor.uploaded(tmp_path / name))
         assert message in reply.error, name
@@ -155,8 +165,10 @@ def test_too_large_uploads_are_refused(visitor: Visitor) -> None:
 
 
 def test_names_of_uploads_lead_nowhere_else(demo: RunningDemo, visitor: Visitor, scene_file: Path) -> None:
-    folders = {Path(visitor.upload(name, b'x').json()[0]).parents[1]
-               for name in ('a.png', '../../../../tmp/b.png', '/etc/cron.d/c', '..\\..\\d.png', '.', 'e\x00f')}
+    folders = {
+        Path(visitor.upload(name, b'x').json()[0]).parents[1]
+        for name in ('a.png', '../../../../tmp/b.png', '/etc/cron.d/c', '..\\..\\d.png', '.', 'e\x00f')
+    }
     assert len(folders) == 1 and 'glipv2-demo-' in str(folders)
 
 
@@ -177,8 +189,13 @@ def test_addresses_are_not_fetched(demo: RunningDemo, visitor: Visitor, scene_fi
     thread.start()
     upload = visitor.uploaded(scene_file)
     try:
-        for address in (f'http://127.0.0.1:{port}/a.png', f'http://localhost:{port}/a.png', 'https://example.org/a.png',
-                        'http://169.254.169.254/latest/meta-data', f'http://0x7f000001:{port}/a.png'):
+        for address in (
+            f'http://127.0.0.1:{port}/a.png',
+            f'http://localhost:{port}/a.png',
+            'https://example.org/a.png',
+            'http://169.254.169.254/latest/meta-data',
+            f'http://0x7f000001:{port}/a.png',
+        ):
             # where an image, a text or a number is expected
             for values in ([{'path': address, **meta}], [{'url': address, 'path': address, **meta}]):
                 assert visitor.call('caption', *values).status == 403
@@ -195,6 +212,7 @@ def test_addresses_are_not_fetched(demo: RunningDemo, visitor: Visitor, scene_fi
 
 def _count_visits(port: int, fetched: list, stop: threading.Event) -> None:
     import socket
+
     with socket.create_server(('127.0.0.1', port)) as server:
         server.settimeout(0.1)
         while not stop.is_set():
@@ -220,10 +238,12 @@ def test_models_are_reached_through_the_queue_alone(demo: RunningDemo, visitor: 
         assert visitor.http.post(f'/gradio_api/{path}', json=body).status_code == 404
 
 
-def test_a_failing_model_tells_the_log_and_not_the_visitor(demo: RunningDemo, visitor: Visitor, scene_file: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_model_tells_the_log_and_not_the_visitor(
+    demo: RunningDemo, visitor: Visitor, scene_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args, **kwargs):
         raise RuntimeError('secret detail at /home/someone')
+
     monkeypatch.setattr(demo.models['caption'], 'caption', fail)
     reply = visitor.call('caption', visitor.uploaded(scene_file))
     assert reply.error == 'The model failed on this request. The log of the server says why.'
@@ -239,8 +259,10 @@ def test_nothing_leaves_the_machine(demo: RunningDemo, visitor: Visitor, scene_f
 
 def test_strangers_do_not_reach_a_local_demo(visitor: Visitor) -> None:
     assert visitor.http.get('/', headers={'host': 'evil.example'}).status_code == 400
-    assert visitor.http.post('/gradio_api/queue/join', json={}, headers={'origin': 'https://evil.example'}
-                             ).status_code == 403
+    assert (
+        visitor.http.post('/gradio_api/queue/join', json={}, headers={'origin': 'https://evil.example'}).status_code
+        == 403
+    )
 
 
 @pytest.mark.slow
@@ -257,8 +279,9 @@ def test_twenty_at_once_are_all_answered(demo: RunningDemo, scene_file: Path) ->
 
 
 @pytest.mark.slow
-def test_a_full_queue_refuses_and_loses_nobody(demo: RunningDemo, scene_file: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_refuses_and_loses_nobody(
+    demo: RunningDemo, scene_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release, running = threading.Event(), []
     model = demo.models['caption']
     caption = model.caption
@@ -298,15 +321,21 @@ def public_demo(demo: RunningDemo) -> Iterator[tuple[str, list[str]]]:
     logger = MMLogger.get_current_instance()
     logger.addHandler(handler)
     try:
-        with running_demo({'caption': demo.models['caption']}, host='0.0.0.0', port=free_port(),
-                          limits=Limits(seconds=2), public_url='https://models.example.org/glipv2') as address:
+        with running_demo(
+            {'caption': demo.models['caption']},
+            host='0.0.0.0',
+            port=free_port(),
+            limits=Limits(seconds=2),
+            public_url='https://models.example.org/glipv2',
+        ) as address:
             yield address, logged
     finally:
         logger.removeHandler(handler)
 
 
-def test_a_request_over_its_time_is_told(public_demo: tuple, demo: RunningDemo, scene_file: Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_over_its_time_is_told(
+    public_demo: tuple, demo: RunningDemo, scene_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release, model = threading.Event(), demo.models['caption']
     caption = model.caption
     monkeypatch.setattr(model, 'caption', lambda pixels: (release.wait(30), caption(pixels))[1])
@@ -345,18 +374,31 @@ def test_a_model_without_the_head_is_refused_at_the_start(demo: RunningDemo) -> 
 def test_wrong_starts(demo: RunningDemo) -> None:
     caption = demo.models['caption']
     for models, options, message in (
-            ({}, {}, 'none. Expected at least one of detect'), ({'track': caption}, {}, 'track'),
-            ({'caption': caption}, {'public_url': 'example.org'}, 'Expected a full one')):
+        ({}, {}, 'none. Expected at least one of detect'),
+        ({'track': caption}, {}, 'track'),
+        ({'caption': caption}, {'public_url': 'example.org'}, 'Expected a full one'),
+    ):
         with pytest.raises(ValueError, match=message), running_demo(models, port=free_port(), **options):
             pytest.fail('it started')
     port = int(demo.address.rsplit(':', 1)[1])
-    with pytest.raises(OSError, match=f'Port {port} of 127.0.0.1 cannot be used'), \
-            running_demo({'caption': caption}, port=port):
+    with (
+        pytest.raises(OSError, match=f'Port {port} of 127.0.0.1 cannot be used'),
+        running_demo({'caption': caption}, port=port),
+    ):
         pytest.fail('it started')
 
 
-@pytest.mark.parametrize(('host', 'is_local'), [('127.0.0.1', True), ('localhost', True), ('::1', True),
-                                               ('127.8.8.8', True), ('0.0.0.0', False), ('192.168.0.3', False),
-                                               ('localhost.example.org', False)])
+@pytest.mark.parametrize(
+    ('host', 'is_local'),
+    [
+        ('127.0.0.1', True),
+        ('localhost', True),
+        ('::1', True),
+        ('127.8.8.8', True),
+        ('0.0.0.0', False),
+        ('192.168.0.3', False),
+        ('localhost.example.org', False),
+    ],
+)
 def test_which_addresses_are_local(host: str, is_local: bool) -> None:
     assert is_loopback(host) is is_local

@@ -52,14 +52,18 @@ def browser(demo: RunningDemo) -> Iterator[webdriver.Chrome]:
 
 def wait(browser: webdriver.Chrome, found: Callable[[], object]) -> object:
     # an element can be replaced between finding and reading it
-    return WebDriverWait(browser, _SECONDS, poll_frequency=0.2,
-                         ignored_exceptions=[StaleElementReferenceException]).until(lambda _: found())
+    return WebDriverWait(
+        browser, _SECONDS, poll_frequency=0.2, ignored_exceptions=[StaleElementReferenceException]
+    ).until(lambda _: found())
 
 
 def visible(browser: webdriver.Chrome, selector: str, text: str = '') -> list[WebElement]:
     """What is shown now, and has this text in it."""
-    return [element for element in browser.find_elements(By.CSS_SELECTOR, selector)
-            if element.is_displayed() and text in element.text]
+    return [
+        element
+        for element in browser.find_elements(By.CSS_SELECTOR, selector)
+        if element.is_displayed() and text in element.text
+    ]
 
 
 def open_tab(browser: webdriver.Chrome, title: str) -> None:
@@ -71,9 +75,14 @@ def upload(browser: webdriver.Chrome, path: Path) -> None:
     for clear in visible(browser, 'button[aria-label="Remove Image"], button[aria-label="Clear"]'):
         clear.click()
     # the field is invisible: browsers show their own dialog for it
-    wait(browser, lambda: [field for field in browser.find_elements(By.CSS_SELECTOR, 'input[type=file]') if
-                           field.find_element(By.XPATH, './ancestor::*[@role="tabpanel"]').is_displayed()]
-         )[0].send_keys(str(path))
+    wait(
+        browser,
+        lambda: [
+            field
+            for field in browser.find_elements(By.CSS_SELECTOR, 'input[type=file]')
+            if field.find_element(By.XPATH, './ancestor::*[@role="tabpanel"]').is_displayed()
+        ],
+    )[0].send_keys(str(path))
 
 
 def run(browser: webdriver.Chrome, button: str) -> None:
@@ -96,8 +105,11 @@ def test_upload_prompt_boxes(browser: webdriver.Chrome, scene_file: Path) -> Non
     wait(browser, lambda: re.match(r'\d+ boxes: ', visible(browser, '.glipv2-summary')[0].text))
 
     def colours() -> dict[str, str]:
-        return {element.text: element.value_of_css_property('background-color')
-                for element in visible(browser, '.token-container > span')}
+        return {
+            element.text: element.value_of_css_property('background-color')
+            for element in visible(browser, '.token-container > span')
+        }
+
     found = wait(browser, lambda: (now := colours()).keys() >= {'green cross', 'yellow star'} and now)
     assert len({found['green cross'], found['yellow star'], 'rgba(0, 0, 0, 0)'}) == 3
     # the picture of the result, which is enlarged; the upload beside it is as it was
@@ -119,8 +131,14 @@ def test_a_broken_file_is_said_in_words(browser: webdriver.Chrome, scene_file: P
     open_tab(browser, 'Caption')
     wait(browser, lambda: visible(browser, 'button.primary', 'Describe'))
     upload(browser, broken)
-    wait(browser, lambda: [image for image in browser.find_elements(By.CSS_SELECTOR, 'img')
-                           if 'broken.png' in (image.get_attribute('src') or '')])
+    wait(
+        browser,
+        lambda: [
+            image
+            for image in browser.find_elements(By.CSS_SELECTOR, 'img')
+            if 'broken.png' in (image.get_attribute('src') or '')
+        ],
+    )
     run(browser, 'Describe')
     message = wait(browser, lambda: visible(browser, '.toast-body, [data-testid=toast-body]', 'damaged'))[0].text
     assert 'The image file is damaged or incomplete.' in message and 'Traceback' not in message

@@ -36,8 +36,9 @@ def test_limits_are_checked_before_models_are_loaded(capsys: pytest.CaptureFixtu
     assert 'Limit "megapixels" is -1' in capsys.readouterr().err
 
 
-def test_it_serves_until_it_is_ended_and_leaves_no_uploads(capsys: pytest.CaptureFixture, scene_file: Path,
-                                                           monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_serves_until_it_is_ended_and_leaves_no_uploads(
+    capsys: pytest.CaptureFixture, scene_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip('gradio', reason="needs the extra 'demo': pip install 'glipv2_mmdet[demo]'")
     from tests.test_demo.conftest import free_port
     from tests.test_demo.visitor import Visitor

@@ -35,23 +35,58 @@ def client(area: UploadArea) -> TestClient:
     return TestClient(guarded, base_url='http://127.0.0.1:7860')
 
 
-@pytest.mark.parametrize('path', ['/', '/config', '/assets/index.js', '/theme.css', '/gradio_api/info',
-                                  '/gradio_api/queue/data?session_hash=x', '/gradio_api/heartbeat/x'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/',
+        '/config',
+        '/assets/index.js',
+        '/theme.css',
+        '/gradio_api/info',
+        '/gradio_api/queue/data?session_hash=x',
+        '/gradio_api/heartbeat/x',
+    ],
+)
 def test_the_page_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
-@pytest.mark.parametrize('path', [
-    '/gradio_api/proxy=http://127.0.0.1/', '/gradio_api/stream/a/b/c/playlist.m3u8', '/monitoring', '/monitoring/key',
-    '/gradio_api/runs', '/gradio_api/vibe-code', '/docs', '/openapi.json', '/gradio_api/custom_component/1/c/d/e',
-    '/gradio_api/deep_link', '/login', '/gradio_api/file/etc/passwd', '/gradio_api/profiling/traces'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/gradio_api/proxy=http://127.0.0.1/',
+        '/gradio_api/stream/a/b/c/playlist.m3u8',
+        '/monitoring',
+        '/monitoring/key',
+        '/gradio_api/runs',
+        '/gradio_api/vibe-code',
+        '/docs',
+        '/openapi.json',
+        '/gradio_api/custom_component/1/c/d/e',
+        '/gradio_api/deep_link',
+        '/login',
+        '/gradio_api/file/etc/passwd',
+        '/gradio_api/profiling/traces',
+    ],
+)
 def test_addresses_that_the_page_does_not_need_are_closed(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
     assert client.post(path, json={}).status_code == 404
 
 
-@pytest.mark.parametrize('path', ['/gradio_api/run/detect', '/gradio_api/api/detect', '/gradio_api/component_server',
-                                  '/gradio_api/process_recording', '/gradio_api/vibe-edit', '/', '/config', '/login'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/gradio_api/run/detect',
+        '/gradio_api/api/detect',
+        '/gradio_api/component_server',
+        '/gradio_api/process_recording',
+        '/gradio_api/vibe-edit',
+        '/',
+        '/config',
+        '/login',
+    ],
+)
 def test_nothing_passes_beside_the_queue(client: TestClient, path: str) -> None:
     assert client.post(path, json={'data': []}).status_code == 404
 
@@ -62,15 +97,34 @@ def test_other_methods_are_closed(client: TestClient) -> None:
 
 def test_files_of_the_area_alone_are_served(client: TestClient, area: UploadArea) -> None:
     assert client.get(f'/gradio_api/file={area.folder}/a.png').status_code == 200
-    for path in ('/etc/passwd', f'{area.folder}/../secret.png', f'{area.folder}/%2e%2e/secret.png', 'http://127.0.0.1/a',
-                 'https://example.org/a.png', 'file:///etc/passwd', '', str(area.folder)):
+    for path in (
+        '/etc/passwd',
+        f'{area.folder}/../secret.png',
+        f'{area.folder}/%2e%2e/secret.png',
+        'http://127.0.0.1/a',
+        'https://example.org/a.png',
+        'file:///etc/passwd',
+        '',
+        str(area.folder),
+    ):
         assert client.get(f'/gradio_api/file={path}').status_code == 403, path
 
 
-@pytest.mark.parametrize('path', [
-    '/file=/etc/passwd', '/file/etc/passwd', '/gradio_api/file=/etc/passwd', '/gradio_api/file=%2Fetc%2Fpasswd',
-    '/gradio_api/file%3D/etc/passwd', '/gradio_api/file=%252e%252e/secret.png', '//gradio_api/file=/etc/passwd',
-    '/gradio_api/../file=/etc/passwd', '/assets/../file=/etc/passwd', '/gradio_api/file=link.png'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/file=/etc/passwd',
+        '/file/etc/passwd',
+        '/gradio_api/file=/etc/passwd',
+        '/gradio_api/file=%2Fetc%2Fpasswd',
+        '/gradio_api/file%3D/etc/passwd',
+        '/gradio_api/file=%252e%252e/secret.png',
+        '//gradio_api/file=/etc/passwd',
+        '/gradio_api/../file=/etc/passwd',
+        '/assets/../file=/etc/passwd',
+        '/gradio_api/file=link.png',
+    ],
+)
 def test_no_other_way_of_writing_reaches_a_file(client: TestClient, area: UploadArea, path: str) -> None:
     assert client.get(path).status_code in (403, 404)
 
@@ -88,11 +142,23 @@ def test_payloads_name_uploads_alone(client: TestClient, area: UploadArea, addre
     inside = {'path': f'{area.folder}/a.png', 'url': 'http://127.0.0.1:7860/x', 'meta': {'_type': 'gradio.FileData'}}
     good = client.post(address, json={'data': [inside, 'path', 0.3]})
     assert good.status_code == 200 and good.json()['data'][0] == inside
-    for path in ('/etc/passwd', 'http://169.254.169.254/latest', 'https://example.org/a.png', 'HTTP://127.0.0.1/',
-                 f'{area.folder}/../secret.png', f'{area.folder}/b.png', '', 3, ['/etc/passwd'],
-                 {'path': '/etc/passwd'}):
-        for payload in ({'path': path, 'meta': {'_type': 'gradio.FileData'}}, {'path': path},
-                        [[{'x': {'path': path}}]]):
+    for path in (
+        '/etc/passwd',
+        'http://169.254.169.254/latest',
+        'https://example.org/a.png',
+        'HTTP://127.0.0.1/',
+        f'{area.folder}/../secret.png',
+        f'{area.folder}/b.png',
+        '',
+        3,
+        ['/etc/passwd'],
+        {'path': '/etc/passwd'},
+    ):
+        for payload in (
+            {'path': path, 'meta': {'_type': 'gradio.FileData'}},
+            {'path': path},
+            [[{'x': {'path': path}}]],
+        ):
             refused = client.post(address, json={'data': ['a', payload]})
             assert refused.status_code == 403 and 'not uploaded here' in refused.text, payload
 

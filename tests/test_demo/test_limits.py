@@ -26,10 +26,16 @@ def saved(folder: Path, name: str, image: Image.Image, **options) -> Path:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says how large it is, and has next to no pixels."""
+
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
-            + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b''))
+
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+        + chunk(b'IDAT', zlib.compress(b''))
+        + chunk(b'IEND', b'')
+    )
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.bmp', 'no_ending', 'wrong_ending.jpg'])
@@ -66,11 +72,14 @@ def test_the_first_picture_of_an_animation(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path, LIMITS), np.asarray(first))
 
 
-@pytest.mark.parametrize(('size', 'message'), [
-    ((5_001, 5_000), r'5001 x 5000 = 25\.0 million pixels'),  # the first that is too many
-    ((100_000, 100_000), 'too many pixels, at most 25 million'),
-    ((2_000_000, 2), 'at most 12000 along a side'),
-])
+@pytest.mark.parametrize(
+    ('size', 'message'),
+    [
+        ((5_001, 5_000), r'5001 x 5000 = 25\.0 million pixels'),  # the first that is too many
+        ((100_000, 100_000), 'too many pixels, at most 25 million'),
+        ((2_000_000, 2), 'at most 12000 along a side'),
+    ],
+)
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int], message: str) -> None:
     (tmp_path / 'a.png').write_bytes(png_header(*size))
     start = time.perf_counter()
@@ -92,10 +101,18 @@ def test_large_files_are_refused_unopened(tmp_path: Path) -> None:
         read_image(tmp_path / 'a.png', Limits(megabytes=2))
 
 
-@pytest.mark.parametrize('content', [
-    b'', b'hello', b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',
-    b'%!PS-Adobe-3.0 EPSF-3.0', b'%PDF-1.4',
-    b'II*\x00\x08\x00\x00\x00', b'\x89PNG\r\n\x1a\n'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'hello',
+        b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',
+        b'%!PS-Adobe-3.0 EPSF-3.0',
+        b'%PDF-1.4',
+        b'II*\x00\x08\x00\x00\x00',
+        b'\x89PNG\r\n\x1a\n',
+    ],
+)
 def test_what_is_no_image_is_said_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / 'a.png').write_bytes(content)
     with pytest.raises(LimitError, match=r'no image that can be read|damaged'):
@@ -126,12 +143,13 @@ def encoded() -> dict[str, bytes]:
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_damaged_file_gives_pixels_or_a_sentence(tmp_path: Path, encoded: dict[str, bytes],
-                                                   data: st.DataObject) -> None:
+def test_a_damaged_file_gives_pixels_or_a_sentence(
+    tmp_path: Path, encoded: dict[str, bytes], data: st.DataObject
+) -> None:
     content = bytearray(encoded[data.draw(st.sampled_from(sorted(encoded)))])
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    (tmp_path / 'a').write_bytes(bytes(content[:data.draw(st.integers(1, len(content)))]))
+    (tmp_path / 'a').write_bytes(bytes(content[: data.draw(st.integers(1, len(content)))]))
     try:
         pixels = read_image(tmp_path / 'a', Limits(megapixels=1))
     except LimitError as error:

@@ -1,4 +1,5 @@
 """log_files_kept: what a web server does to logging does not end a log file."""
+
 from __future__ import annotations
 
 import logging

@@ -29,8 +29,11 @@ class Rule:
     kind: str = 'bash'
 
     def fits(self, snippet: Snippet) -> bool:
-        return (snippet.kind == self.kind and ('*' in self.pages or snippet.page in self.pages)
-                and re.search(self.pattern, snippet.text) is not None)
+        return (
+            snippet.kind == self.kind
+            and ('*' in self.pages or snippet.page in self.pages)
+            and re.search(self.pattern, snippet.text) is not None
+        )
 
 
 def rule_of(snippet: Snippet) -> Rule | None:
@@ -43,26 +46,34 @@ RULES = [
     Rule(r'^make (quickstart|test|test-fast|env|docs)$', reason='the whole run, by hand and in continuous integration'),
     Rule(r'^make soak$', reason='20 minutes; a sample of each campaign is tests/test_reliability'),
     Rule(r'^(pip|python -m pip) (install|download)', reason=INSTALLS),
-    Rule(r'^python -c "import glipv2_mmdet',
-         test='tests/test_docs/test_commands.py::test_the_package_says_its_version'),
+    Rule(
+        r'^python -c "import glipv2_mmdet', test='tests/test_docs/test_commands.py::test_the_package_says_its_version'
+    ),
     Rule(r'tools/test_with_onedl\.sh', reason='makes an environment of several GB; its --help is tested'),
-    Rule(r'^ln -s ', reason='links the reader\'s own folder'),
+    Rule(r'^ln -s ', reason="links the reader's own folder"),
     Rule(r'^(mkdir|cp) .*data/held_out', reason='lays files out for a run of minutes', pages=('docs/finetuning.md',)),
     Rule(r'^bash benchmarks/peer/make_env\.sh', reason=INSTALLS),
     Rule(r'^bash tools/slurm_train\.sh', test='tests/test_tools.py'),
     Rule(r'^tensorboard ', reason='a server that runs until it is stopped'),
     # configs/glipv2/README.md
     Rule(r'^mim ', reason='needs openmim and an installed package; what mim reads is tested in tests/test_zoo.py'),
-    Rule(r'glipv2_mmdet::', test='tests/test_zoo.py::test_a_config_of_ones_own_project_inherits_from_the_package',
-         kind='python'),
+    Rule(
+        r'glipv2_mmdet::',
+        test='tests/test_zoo.py::test_a_config_of_ones_own_project_inherits_from_the_package',
+        kind='python',
+    ),
     # all pages: python snippets
     Rule('.', test='tests/test_docs/test_extending.py', kind='python', pages=('docs/extending.md',)),
-    Rule(r'init_detector\(.*(nano_shapes_pretrain)', kind='python',
-         test='tests/test_docs/test_python.py::test_the_three_lines_run'),
+    Rule(
+        r'init_detector\(.*(nano_shapes_pretrain)',
+        kind='python',
+        test='tests/test_docs/test_python.py::test_the_three_lines_run',
+    ),
     Rule(r'init_detector\(.*(nano_shapes_masks)', kind='python', test='tests/test_models/test_glipv2_masks.py'),
     Rule(r'set_prompt|tuned_prompt', kind='python', test='tests/test_models/test_prompt_tuning.py'),
-    Rule(r"init_detector\('configs/glipv2/glipv2_t_vqa\.py'", kind='python',
-         test='tests/test_models/test_glipv2_vqa.py'),
+    Rule(
+        r"init_detector\('configs/glipv2/glipv2_t_vqa\.py'", kind='python', test='tests/test_models/test_glipv2_vqa.py'
+    ),
     Rule(r'pred_caption', kind='python', test='tests/test_models/test_captioning.py'),
     Rule(r'^\s*\w+ = (dict\(|\(|\[)', kind='python', reason='part of a config; its Python is compiled'),
     # all pages: tools at laptop scale
@@ -78,14 +89,20 @@ RULES = [
     Rule(r'tools/dataset_converters/', test='tests/test_datasets/test_conversion'),
     Rule(r'tests/parity/check\.py', test='tests/parity/test_parity.py'),
     Rule(r'^python -m pytest', reason='is the test suite'),
-    Rule(r'^python tests/test_docs/list_commands\.py',
-         test='tests/test_docs/test_commands.py::test_the_list_has_a_line_per_snippet'),
+    Rule(
+        r'^python tests/test_docs/list_commands\.py',
+        test='tests/test_docs/test_commands.py::test_the_list_has_a_line_per_snippet',
+    ),
     # reliability.md, bad_input.md, security.md
     Rule(r'tools/replay_batch\.py', test='tests/test_engine/test_replay.py::test_every_loss_is_that_of_the_run'),
-    Rule(r'benchmarks/reliability/extreme_numbers\.py',
-         test='tests/test_reliability/test_numbers.py::test_the_program_counts_and_fails_where_a_step_went_wrong'),
-    Rule(r'benchmarks/reliability/inputs\.py',
-         test='tests/test_reliability/test_inputs.py::test_every_input_gives_a_result_or_a_documented_error'),
+    Rule(
+        r'benchmarks/reliability/extreme_numbers\.py',
+        test='tests/test_reliability/test_numbers.py::test_the_program_counts_and_fails_where_a_step_went_wrong',
+    ),
+    Rule(
+        r'benchmarks/reliability/inputs\.py',
+        test='tests/test_reliability/test_inputs.py::test_every_input_gives_a_result_or_a_documented_error',
+    ),
     Rule(r'data_changed=warn', test='tests/test_engine/test_data_fingerprint.py'),
     Rule(r'^python benchmarks/', reason='measures for minutes; run for the printed figures'),
     # all pages: training and testing

@@ -37,7 +37,8 @@ def test_continued_lines_are_joined_and_comments_cut():
 def test_each_snippet_is_registered(snippet):
     assert rule_of(snippet) is not None, (
         f'{where(snippet)}: {snippet.kind} snippet without a rule:\n{snippet.text}\nAdd a Rule to '
-        'tests/test_docs/registry.py that names the test which runs it, or the reason why none does.')
+        'tests/test_docs/registry.py that names the test which runs it, or the reason why none does.'
+    )
 
 
 def test_registered_tests_are_there_and_rules_say_one_thing():
@@ -84,27 +85,35 @@ def test_training_and_testing_commands_lay_their_options_over_the_config(snippet
     script = script_of(words)
     module = load(script)
     at = next(place for place, word in enumerate(words) if word.startswith('tools/'))
-    given = words[at + 1:]
+    given = words[at + 1 :]
     if words[at].endswith('.sh'):  # the number of processes: CONFIG [CHECKPOINT] N
         place = 2 if script.stem == 'test' else 1
         assert given[place].isdigit(), f'{where(snippet)}: number of processes expected, found {given[place]}'
         del given[place]
     cfg = module.build_config(module.parse_args(given))
     plain = Config.fromfile(given[0])
-    options = given[given.index('--cfg-options') + 1:] if '--cfg-options' in given else []
+    options = given[given.index('--cfg-options') + 1 :] if '--cfg-options' in given else []
     for option in options:
         if '=' not in option or option.startswith('--'):
             break
         key, value = option.split('=', 1)
         parts = [part for part in key.split('.') if not part.isdigit()]
         assert parts[0] in plain or parts[0] in ('load_from', 'auto_scale_lr', 'randomness'), (
-            f'{where(snippet)}: "{key}" is no setting of {given[0]}')
+            f'{where(snippet)}: "{key}" is no setting of {given[0]}'
+        )
         if _PLACEHOLDER.match(value):
             assert value in cfg.pretty_text
 
 
-@pytest.mark.parametrize('snippet', [snippet for snippet in BASH if re.search(
-    r'^python tools/(browse_dataset|show_heatmaps|show_referring)\.py', snippet.text)], ids=where)
+@pytest.mark.parametrize(
+    'snippet',
+    [
+        snippet
+        for snippet in BASH
+        if re.search(r'^python tools/(browse_dataset|show_heatmaps|show_referring)\.py', snippet.text)
+    ],
+    ids=where,
+)
 def test_options_of_the_picture_tools_are_parsed(snippet):
     words = shlex.split(snippet.text)
     module = importlib.import_module(words[1].removesuffix('.py').replace('/', '.'))
@@ -121,6 +130,12 @@ def test_the_list_has_a_line_per_snippet():
 
 
 def test_the_onedl_script_explains_itself():
-    done = subprocess.run(['bash', 'tools/test_with_onedl.sh', '--help'], cwd=ROOT, capture_output=True, text=True,
-                          env=dict(os.environ, PYTHON=sys.executable), timeout=60)
+    done = subprocess.run(
+        ['bash', 'tools/test_with_onedl.sh', '--help'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHON=sys.executable),
+        timeout=60,
+    )
     assert done.returncode == 0 and 'onedl-mmengine, onedl-mmcv and' in done.stdout

@@ -1,4 +1,5 @@
 """Other training data are noticed, and said in words; moved files are the same data."""
+
 import json
 import shutil
 
@@ -11,12 +12,23 @@ from glipv2_mmdet.engine.data_fingerprint import describe_data, differences
 
 def build(folder, kind='IndexedODVGDataset'):
     """Two parts behind two wrappers, one part by lines."""
-    detection = dict(type='GroundedODVGDataset', data_root=str(folder), ann_file='annotations/train_odvg.jsonl',
-                     label_map_file='annotations/label_map.json', data_prefix=dict(img='images/train/'), pipeline=[])
-    by_line = dict(type=kind, data_root=str(folder), ann_file='annotations/train_odvg.jsonl',
-                   label_map_file='annotations/label_map.json')
-    return DATASETS.build(dict(type='ReplaceFailedSamples', dataset=dict(
-        type='ConcatDataset', datasets=[detection, by_line])))
+    detection = dict(
+        type='GroundedODVGDataset',
+        data_root=str(folder),
+        ann_file='annotations/train_odvg.jsonl',
+        label_map_file='annotations/label_map.json',
+        data_prefix=dict(img='images/train/'),
+        pipeline=[],
+    )
+    by_line = dict(
+        type=kind,
+        data_root=str(folder),
+        ann_file='annotations/train_odvg.jsonl',
+        label_map_file='annotations/label_map.json',
+    )
+    return DATASETS.build(
+        dict(type='ReplaceFailedSamples', dataset=dict(type='ConcatDataset', datasets=[detection, by_line]))
+    )
 
 
 @pytest.fixture
@@ -29,7 +41,9 @@ def test_what_is_remembered_is_plain_and_survives_a_checkpoint(folder):
     data = describe_data(build(folder))
     assert json.loads(json.dumps(data)) == data
     assert [(part['dataset'], part['samples']) for part in data] == [
-        ('GroundedODVGDataset', 27), ('IndexedODVGDataset', 27)]
+        ('GroundedODVGDataset', 27),
+        ('IndexedODVGDataset', 27),
+    ]
     annotations, labels = (str(folder / f'annotations/{name}') for name in ('train_odvg.jsonl', 'label_map.json'))
     assert [file[0] for file in data[0]['files']] == [annotations, labels]
     assert data[1]['files'] == [data[0]['files'][0]]
@@ -53,7 +67,8 @@ def test_a_lost_line_and_a_changed_letter_are_said(folder):
     assert differences(before, describe_data(build(folder))) == [f'{change}, 27 samples before, 26 now'] * 2
     annotations.write_text(content.replace('red', 'rod', 1))
     assert differences(before, describe_data(build(folder)))[0] == (
-        f'{annotations} has other content ({size} bytes before, {size} now)')
+        f'{annotations} has other content ({size} bytes before, {size} now)'
+    )
 
 
 def test_another_filter_another_class_and_another_number_are_said(folder):
@@ -61,7 +76,8 @@ def test_another_filter_another_class_and_another_number_are_said(folder):
     fewer = [dict(before[0], samples=20), before[1]]
     assert differences(before, fewer) == [f'{before[0]["files"][0][0]} gives other records: 27 samples before, 20 now']
     assert differences(before, [dict(before[0], dataset='CocoDataset'), before[1]]) == [
-        'GroundedODVGDataset before, CocoDataset now']
+        'GroundedODVGDataset before, CocoDataset now'
+    ]
     assert differences(before, before[:1]) == ['2 data sets before, 1 now']
     without = [dict(before[0], files=before[0]['files'][:1]), before[1]]
     assert differences(before, without) == ['GroundedODVGDataset: 2 annotation files before, 1 now']
@@ -101,4 +117,5 @@ def test_shards_of_a_stream_are_known_by_name_and_size(tmp_path):
     assert before[0]['samples'] == 7 and before[0]['files'][0][:2] == [f'2 shards from {shards[0]}', 10]
     shards[1].write_bytes(b'123')
     assert differences(before, describe_data(Stream())) == [
-        f'2 shards from {shards[0]} has other content (10 bytes before, 8 now)']
+        f'2 shards from {shards[0]} has other content (10 bytes before, 8 now)'
+    ]

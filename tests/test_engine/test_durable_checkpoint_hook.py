@@ -1,4 +1,5 @@
 """A run whose checkpoints survive: what is on the disk at every moment, and what a resumed run stands on."""
+
 import os
 import signal
 from pathlib import Path
@@ -24,7 +25,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 class Lines(Dataset):
     """A number per line of a file."""
-    metainfo = dict(classes=('one', ))
+
+    metainfo = dict(classes=('one',))
 
     def __init__(self, file):
         self.ann_file = str(file)
@@ -38,7 +40,6 @@ class Lines(Dataset):
 
 
 class Model(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
@@ -85,23 +86,49 @@ def numbers(tmp_path):
     return file
 
 
-def run(folder, numbers, steps=8, scores=(), stop=None, resume=False, load_from=None, seen=None, epochs=False,
-        **settings):
+def run(
+    folder, numbers, steps=8, scores=(), stop=None, resume=False, load_from=None, seen=None, epochs=False, **settings
+):
     loader = dict(batch_size=2, num_workers=0, dataset=Lines(numbers), collate_fn=dict(type='default_collate'))
-    validation = dict(
-        val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)), val_cfg=dict(),
-        val_evaluator=Evaluator(Scores(scores, [] if seen is None else seen))) if scores else {}
+    validation = (
+        dict(
+            val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
+            val_cfg=dict(),
+            val_evaluator=Evaluator(Scores(scores, [] if seen is None else seen)),
+        )
+        if scores
+        else {}
+    )
     runner = Runner(
-        Model(), str(folder), **validation, resume=resume, load_from=load_from,
-        train_dataloader=dict(loader, sampler=dict(type='InfiniteSampler', shuffle=True) if not epochs else dict(
-            type='DefaultSampler', shuffle=False)),
-        train_cfg=dict(by_epoch=True, max_epochs=steps, val_interval=2) if epochs else dict(
-            by_epoch=False, max_iters=steps, val_interval=4),
+        Model(),
+        str(folder),
+        **validation,
+        resume=resume,
+        load_from=load_from,
+        train_dataloader=dict(
+            loader,
+            sampler=dict(type='InfiniteSampler', shuffle=True)
+            if not epochs
+            else dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=steps, val_interval=2)
+        if epochs
+        else dict(by_epoch=False, max_iters=steps, val_interval=4),
         optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1)),
-        default_hooks=dict(logger=None, timer=None, checkpoint=dict(
-            dict(type='DurableCheckpointHook', by_epoch=epochs, interval=2, max_keep_ckpts=2), **settings)),
-        custom_hooks=[StopAt(stop)] if stop else [], log_level='ERROR', default_scope='mmdet', randomness=dict(seed=1),
-        experiment_name=f'{folder.name}{os.urandom(4).hex()}', cfg=Config(dict()))
+        default_hooks=dict(
+            logger=None,
+            timer=None,
+            checkpoint=dict(
+                dict(type='DurableCheckpointHook', by_epoch=epochs, interval=2, max_keep_ckpts=2), **settings
+            ),
+        ),
+        custom_hooks=[StopAt(stop)] if stop else [],
+        log_level='ERROR',
+        default_scope='mmdet',
+        randomness=dict(seed=1),
+        experiment_name=f'{folder.name}{os.urandom(4).hex()}',
+        cfg=Config(dict()),
+    )
     try:
         runner.train()
     except Stop:
@@ -122,6 +149,7 @@ def test_the_old_checkpoint_goes_when_the_new_one_and_its_note_are_complete(tmp_
         def recording(path, *more):
             moments.append((what, Path(more[0] if more else path).name, names(folder)))
             act(path, *more)
+
         return recording
 
     monkeypatch.setattr(os, 'replace', record('named', replace))
@@ -130,9 +158,13 @@ def test_the_old_checkpoint_goes_when_the_new_one_and_its_note_are_complete(tmp_
     temporary = f'.{os.getpid()}.tmp'
     assert moments[-3:] == [
         ('named', 'iter_6.pth', ['iter_2.pth', 'iter_4.pth', f'iter_6.pth{temporary}', 'last_checkpoint']),
-        ('named', 'last_checkpoint', ['iter_2.pth', 'iter_4.pth', 'iter_6.pth', 'last_checkpoint',
-                                      f'last_checkpoint{temporary}']),
-        ('removed', 'iter_2.pth', ['iter_2.pth', 'iter_4.pth', 'iter_6.pth', 'last_checkpoint'])]
+        (
+            'named',
+            'last_checkpoint',
+            ['iter_2.pth', 'iter_4.pth', 'iter_6.pth', 'last_checkpoint', f'last_checkpoint{temporary}'],
+        ),
+        ('removed', 'iter_2.pth', ['iter_2.pth', 'iter_4.pth', 'iter_6.pth', 'last_checkpoint']),
+    ]
     assert names(folder) == ['iter_4.pth', 'iter_6.pth', 'last_checkpoint']
     assert (folder / 'last_checkpoint').read_text() == str(folder / 'iter_6.pth')
     content = torch.load(folder / 'iter_6.pth')
@@ -145,8 +177,12 @@ def test_the_earlier_best_goes_when_the_new_one_is_complete(tmp_path, numbers, m
     monkeypatch.setattr(os, 'remove', lambda path: (moments.append((Path(path).name, names(folder))), remove(path)))
     run(folder, numbers, scores=(0.1, 0.2), save_best='ap', rule='greater')
     best = [moment for moment in moments if moment[0].startswith('best')]
-    assert best == [('best_ap_iter_4.pth', ['best_ap_iter_4.pth', 'best_ap_iter_8.pth', 'iter_6.pth', 'iter_8.pth',
-                                            'last_checkpoint'])]
+    assert best == [
+        (
+            'best_ap_iter_4.pth',
+            ['best_ap_iter_4.pth', 'best_ap_iter_8.pth', 'iter_6.pth', 'iter_8.pth', 'last_checkpoint'],
+        )
+    ]
     assert names(folder) == ['best_ap_iter_8.pth', 'iter_6.pth', 'iter_8.pth', 'last_checkpoint']
 
 
@@ -160,8 +196,11 @@ def test_a_failed_save_removes_nothing(tmp_path, numbers, monkeypatch):
         sync(number)
 
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(DiskFullError, match=r'iter_8\.pth could not be written: the disk is full\. It needs 0\.0 MB.*'
-                                            'then give the same command with --resume'):
+    with pytest.raises(
+        DiskFullError,
+        match=r'iter_8\.pth could not be written: the disk is full\. It needs 0\.0 MB.*'
+        'then give the same command with --resume',
+    ):
         run(folder, numbers)
     assert not calls and names(folder) == ['iter_4.pth', 'iter_6.pth', 'last_checkpoint']
     monkeypatch.setattr(os, 'fsync', sync)
@@ -204,8 +243,11 @@ def test_other_training_data_are_refused_unless_they_are_wanted(tmp_path, number
     run(folder, numbers, stop=5)
     content = numbers.read_text()
     numbers.write_text(content.rpartition('\n')[0])
-    with pytest.raises(DataChangedError, match=r'numbers\.txt has other content \(25 bytes before, 22 now\), 12 '
-                                               r'samples before, 11 now.*data_changed=warn'):
+    with pytest.raises(
+        DataChangedError,
+        match=r'numbers\.txt has other content \(25 bytes before, 22 now\), 12 '
+        r'samples before, 11 now.*data_changed=warn',
+    ):
         run(folder, numbers, resume=True)
     # weights alone are another run
     assert run(tmp_path / 'tuned', numbers, load_from=str(folder / 'iter_4.pth')).iter == 8
@@ -227,29 +269,57 @@ def test_a_validation_that_was_cut_off_is_made_up_for(tmp_path, numbers, epochs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), 'Scores', Broken)
-        run(folder, numbers, scores=(0.5, ), epochs=epochs, steps=last, save_best='ap', rule='greater')
+        run(folder, numbers, scores=(0.5,), epochs=epochs, steps=last, save_best='ap', rule='greater')
     assert names(folder) == sorted(['last_checkpoint', f'{step}_{first}.pth', *([] if epochs else ['iter_2.pth'])])
-    run(folder, numbers, scores=(0.5, 0.2), epochs=epochs, steps=last, resume=True, seen=seen, save_best='ap',
-        rule='greater')
+    run(
+        folder,
+        numbers,
+        scores=(0.5, 0.2),
+        epochs=epochs,
+        steps=last,
+        resume=True,
+        seen=seen,
+        save_best='ap',
+        rule='greater',
+    )
     assert len(seen) == 2 and f'best_ap_{step}_{first}.pth' in names(folder)
     # a better best was saved after the last validation but this one: only the last has to be made up for
-    run(folder, numbers, scores=(0.1, ), epochs=epochs, steps=last, resume=True, seen=seen, save_best='ap',
-        rule='greater')
+    run(
+        folder,
+        numbers,
+        scores=(0.1,),
+        epochs=epochs,
+        steps=last,
+        resume=True,
+        seen=seen,
+        save_best='ap',
+        rule='greater',
+    )
     assert len(seen) == 3
-    run(folder, numbers, scores=(0.1, ), epochs=epochs, steps=last, resume=True, seen=seen, save_best='ap',
-        rule='greater', repeat_validation=False)
+    run(
+        folder,
+        numbers,
+        scores=(0.1,),
+        epochs=epochs,
+        steps=last,
+        resume=True,
+        seen=seen,
+        save_best='ap',
+        rule='greater',
+        repeat_validation=False,
+    )
     assert len(seen) == 3
 
 
 def test_a_validation_that_the_checkpoint_knows_is_not_repeated(tmp_path, numbers):
     folder, seen = tmp_path / 'run', []
     run(folder, numbers, steps=8, scores=(0.1, 0.2), save_best='ap', rule='greater')
-    run(folder, numbers, steps=8, scores=(0.3, ), resume=True, seen=seen, save_best='ap', rule='greater')
+    run(folder, numbers, steps=8, scores=(0.3,), resume=True, seen=seen, save_best='ap', rule='greater')
     assert seen == []
 
 
 def test_finetuning_saves_this_way(tmp_path):
-    data = type('Data', (), dict(ann_files=dict(train='a', valid='b'), classes=('a', )))
+    data = type('Data', (), dict(ann_files=dict(train='a', valid='b'), classes=('a',)))
     settings = FinetuneSettings(str(CONFIGS / 'glipv2/glipv2_nano_raccoon.py'), 'a.pth', str(tmp_path), mode='full')
     hook = training_config(settings, data).default_hooks.checkpoint
     assert (hook.type, hook.max_keep_ckpts) == ('DurableCheckpointHook', 2)
@@ -258,15 +328,30 @@ def test_finetuning_saves_this_way(tmp_path):
 # ---- what is said at the end
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-    ('DataLoader worker (pid 7) is killed by signal: Killed. ',
-     'A process that loads data was ended from outside .DataLoader worker .pid 7. is killed by signal: Killed.. Often'),
-    ('[pair.cc:538] Read error [127.0.0.1]:45792: Connection reset by peer',
-     'The connection to another process of this run is lost .*reset by peer.. Its end is the cause')])
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        (
+            'DataLoader worker (pid 7) is killed by signal: Killed. ',
+            'A process that loads data was ended from outside '
+            '.DataLoader worker .pid 7. is killed by signal: Killed.. Often',
+        ),
+        (
+            '[pair.cc:538] Read error [127.0.0.1]:45792: Connection reset by peer',
+            'The connection to another process of this run is lost .*reset by peer.. Its end is the cause',
+        ),
+    ],
+)
 def test_what_ended_a_run_from_outside_is_explained(tmp_path, text, expected):
     (tmp_path / 'last_checkpoint').write_text('runs/iter_4.pth')
-    with pytest.raises(RunEndedError, match=rf'{expected}.*The last checkpoint is runs/iter_4\.pth\. To go on from it, '
-                                            'give the same command with --resume'), explain_end(tmp_path):
+    with (
+        pytest.raises(
+            RunEndedError,
+            match=rf'{expected}.*The last checkpoint is runs/iter_4\.pth\. To go on from it, '
+            'give the same command with --resume',
+        ),
+        explain_end(tmp_path),
+    ):
         raise RuntimeError(text)
 
 
@@ -281,8 +366,14 @@ def test_a_loader_that_died_while_it_handed_over_a_batch_is_explained(tmp_path):
     def _try_get_data():  # a function of torch's DataLoader
         raise ConnectionResetError(104, 'Connection reset by peer')
 
-    with pytest.raises(RunEndedError, match=r'A process that loads data was ended from outside .*reset by peer\).*No '
-                                            'checkpoint was saved yet: start again'), explain_end(tmp_path):
+    with (
+        pytest.raises(
+            RunEndedError,
+            match=r'A process that loads data was ended from outside .*reset by peer\).*No '
+            'checkpoint was saved yet: start again',
+        ),
+        explain_end(tmp_path),
+    ):
         _try_get_data()
 
 

@@ -38,7 +38,8 @@ def test_the_main_process_writes_plain_json(tmp_path):
     assert runner.lines == ['the line']
     assert [path.name for path in tmp_path.iterdir()] == ['metrics.json']
     assert json.loads((tmp_path / 'metrics.json').read_text()) == dict(
-        mAP=0.25, broken=None, table=[1, 2], both=[0.5, None], name='x')
+        mAP=0.25, broken=None, table=[1, 2], both=[0.5, None], name='x'
+    )
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):

@@ -13,15 +13,23 @@ from tests.distributed.ranks import run_ranks
 from tests.test_configs.reading import CONFIGS
 from tests.test_engine.tiny_run import BAD_STEP, NUM_STEPS, run
 
-CLIPS = dict(norm=dict(clip_grad=dict(max_norm=1.0)), value=dict(clip_grad=dict(type='value', clip_value=0.5)),
-             none=dict())
+CLIPS = dict(
+    norm=dict(clip_grad=dict(max_norm=1.0)), value=dict(clip_grad=dict(type='value', clip_value=0.5)), none=dict()
+)
 CLIP = CLIPS['norm']
 
 
 @pytest.mark.parametrize('kind', ['nan', 'inf', 'gradient'])
-@pytest.mark.parametrize(('loop', 'clip'), [
-    ('IterBasedTrainLoop', 'norm'), ('IterBasedTrainLoop', 'value'), ('IterBasedTrainLoop', 'none'),
-    ('EpochBasedTrainLoop', 'norm'), ('ResumableTrainLoop', 'norm')])
+@pytest.mark.parametrize(
+    ('loop', 'clip'),
+    [
+        ('IterBasedTrainLoop', 'norm'),
+        ('IterBasedTrainLoop', 'value'),
+        ('IterBasedTrainLoop', 'none'),
+        ('EpochBasedTrainLoop', 'norm'),
+        ('ResumableTrainLoop', 'norm'),
+    ],
+)
 def test_training_stops_before_the_weights_change(tmp_path, loop, clip, kind):
     model, error = run(tmp_path, {BAD_STEP: kind}, loop=loop, **CLIPS[clip])
     bad, weights = model.seen[-1]
@@ -101,8 +109,14 @@ def test_loss_scaling_leaves_out_a_step_that_overflows_and_goes_on(tmp_path, los
 
 def test_loss_scaling_does_not_leave_out_steps_for_ever(tmp_path, loss_scaling):
     hook = StopOnNonFiniteHook(max_skips=3)
-    model, error = run(tmp_path, dict.fromkeys((0, 2, 3, 4, 5), 'gradient'), hook=hook, wrapper='AmpOptimWrapper',
-                       dtype='bfloat16', **CLIP)
+    model, error = run(
+        tmp_path,
+        dict.fromkeys((0, 2, 3, 4, 5), 'gradient'),
+        hook=hook,
+        wrapper='AmpOptimWrapper',
+        dtype='bfloat16',
+        **CLIP,
+    )
     assert len(model.seen) == 5 and 'overflowed in 3 steps in a row' in error
 
 
@@ -123,7 +137,9 @@ def test_a_few_files_are_kept(tmp_path):
     for step in range(4):
         run(tmp_path, {step: 'nan'}, hook=StopOnNonFiniteHook(max_files=2), **CLIP)
     assert sorted(file.name for file in (tmp_path / 'non_finite').iterdir()) == [
-        'iter_3_rank_0.pth', 'iter_4_rank_0.pth']
+        'iter_3_rank_0.pth',
+        'iter_4_rank_0.pth',
+    ]
 
 
 def test_numbers_that_would_turn_it_off_are_refused():
@@ -154,4 +170,6 @@ def test_both_ranks_stop_and_the_guilty_one_tells(tmp_path):
     assert [file.name for file in (tmp_path / 'inf/non_finite').iterdir()] == ['iter_3_rank_1.pth']
     assert all('all losses are finite, but the gradient is not' in rank['gradient']['error'] for rank in ranks)
     assert sorted(file.name for file in (tmp_path / 'gradient/non_finite').iterdir()) == [
-        'iter_3_rank_0.pth', 'iter_3_rank_1.pth']
+        'iter_3_rank_0.pth',
+        'iter_3_rank_1.pth',
+    ]

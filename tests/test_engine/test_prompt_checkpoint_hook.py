@@ -24,8 +24,9 @@ class TwoImages(torch.utils.data.Dataset):
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
         sample = data_sample(NAMES, boxes=[[4, 6, 50, 58]], labels=[index])
-        return dict(inputs=torch.randint(0, 255, (3, 64, 64), generator=generator, dtype=torch.uint8),
-                    data_samples=sample)
+        return dict(
+            inputs=torch.randint(0, 255, (3, 64, 64), generator=generator, dtype=torch.uint8), data_samples=sample
+        )
 
 
 def run(folder, model, epochs, resume=False, monitor='ap'):
@@ -39,16 +40,30 @@ def run(folder, model, epochs, resume=False, monitor='ap'):
         def compute_metrics(self, results):
             return dict(ap=next(self.calls))
 
-    loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                  collate_fn=dict(type='pseudo_collate'), dataset=TwoImages())
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'),
+        dataset=TwoImages(),
+    )
     runner = Runner(
-        model, str(folder), train_dataloader=dict(loader), val_dataloader=dict(loader),
+        model,
+        str(folder),
+        train_dataloader=dict(loader),
+        val_dataloader=dict(loader),
         val_evaluator=Evaluator(ListedScores()),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs), val_cfg=dict(), resume=resume,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        val_cfg=dict(),
+        resume=resume,
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05, weight_decay=0.25)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)),
-        custom_hooks=[PromptCheckpointHook(monitor)], log_level='WARNING', default_scope='mmdet',
-        experiment_name=f'{folder.name}_{epochs}_{resume}', cfg=Config(dict(load_from='base.pth')))
+        custom_hooks=[PromptCheckpointHook(monitor)],
+        log_level='WARNING',
+        default_scope='mmdet',
+        experiment_name=f'{folder.name}_{epochs}_{resume}',
+        cfg=Config(dict(load_from='base.pth')),
+    )
     runner.train()
     return runner
 
@@ -74,7 +89,7 @@ def test_best_and_last_prompt_are_saved_with_their_base(three_epochs):
 
 def test_checkpoints_hold_the_prompt_and_not_the_base(three_epochs):
     folder, _ = three_epochs
-    checkpoint, = folder.glob('epoch_*.pth')
+    (checkpoint,) = folder.glob('epoch_*.pth')
     assert list(torch.load(checkpoint, weights_only=True)['state_dict']) == ['prompt_tuning.residuals.0']
     assert checkpoint.stat().st_size < 200_000
 
@@ -86,8 +101,10 @@ def test_a_resumed_run_ends_with_the_same_prompt_and_remembers_the_best(three_ep
     resumed = run(folder, tuning_model(), 3, resume=True).model
     torch.testing.assert_close(resumed.prompt_tuning.residuals[0], three_epochs[1].prompt_tuning.residuals[0])
     assert not torch.equal(TunedPrompt.load(folder / 'best_prompt.safetensors').residuals[0], best)
-    torch.testing.assert_close(TunedPrompt.load(folder / 'best_prompt.safetensors').residuals[0],
-                               TunedPrompt.load(three_epochs[0] / 'best_prompt.safetensors').residuals[0])
+    torch.testing.assert_close(
+        TunedPrompt.load(folder / 'best_prompt.safetensors').residuals[0],
+        TunedPrompt.load(three_epochs[0] / 'best_prompt.safetensors').residuals[0],
+    )
 
 
 def test_a_run_is_not_resumed_on_other_weights(tmp_path):

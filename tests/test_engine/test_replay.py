@@ -1,6 +1,5 @@
 """A stopped step is taken apart, saved and run again to the same numbers; its file runs nothing."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -22,8 +21,10 @@ from tests.test_models.nano import CHANNELS, MASK_HEAD, TEXT_CHANNELS, build_det
 from tests.test_tools import load_tool
 
 ALL_LOSSES = dict(
-    mask_head=MASK_HEAD, mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS, mask_probability=0.7),
-    inter_loss=dict(type='InterImageContrast', channels=CHANNELS, text_channels=TEXT_CHANNELS))
+    mask_head=MASK_HEAD,
+    mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS, mask_probability=0.7),
+    inter_loss=dict(type='InterImageContrast', channels=CHANNELS, text_channels=TEXT_CHANNELS),
+)
 NAMES = ('cat', 'red car')
 
 
@@ -32,8 +33,13 @@ class Pictures(torch.utils.data.Dataset):
         return 4
 
     def __getitem__(self, index):
-        sample = data_sample(NAMES, boxes=[[4, 6, 50, 58], [20, 20, 40, 44]], labels=[index % 2, 0], img_id=index,
-                             prompt=prompt_from_classes(NAMES))
+        sample = data_sample(
+            NAMES,
+            boxes=[[4, 6, 50, 58], [20, 20, 40, 44]],
+            labels=[index % 2, 0],
+            img_id=index,
+            prompt=prompt_from_classes(NAMES),
+        )
         sample.gt_instances.masks = BitmapMasks(np.ones((2, 64, 64), dtype=np.uint8), 64, 64)
         picture = torch.randint(0, 255, (3, 64, 64), generator=torch.Generator().manual_seed(index))
         return dict(inputs=picture.to(torch.uint8), data_samples=sample)
@@ -55,13 +61,25 @@ def train(folder, change):
                 change(model)
 
     runner = Runner(
-        model, str(folder), cfg=Config(dict(model=detector_settings(ALL_LOSSES))),
-        train_dataloader=dict(batch_size=2, num_workers=0, dataset=Pictures(), collate_fn=dict(type='pseudo_collate'),
-                              sampler=dict(type='DefaultSampler', shuffle=False)),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3), randomness=dict(seed=11),
+        model,
+        str(folder),
+        cfg=Config(dict(model=detector_settings(ALL_LOSSES))),
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=0,
+            dataset=Pictures(),
+            collate_fn=dict(type='pseudo_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3),
+        randomness=dict(seed=11),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=1.0)),
-        default_hooks=dict(logger=None, checkpoint=None, timer=None), custom_hooks=[Change()], log_level='ERROR',
-        default_scope='mmdet', experiment_name=folder.name)
+        default_hooks=dict(logger=None, checkpoint=None, timer=None),
+        custom_hooks=[Change()],
+        log_level='ERROR',
+        default_scope='mmdet',
+        experiment_name=folder.name,
+    )
     with pytest.raises(NonFiniteError) as caught:
         runner.train()
     return str(caught.value), folder / 'non_finite/iter_2_rank_0.pth'
@@ -78,8 +96,11 @@ def test_every_loss_is_that_of_the_run(stopped, capsys):
     assert 'loss_centerness is inf' in message and 'image 2, ' in message and 'image 3, ' in message
     step = load_step(file)
     (result,) = replay(step)
-    assert set(result.losses) - {'loss'} == set(result.saved_losses) >= {
-        'loss_cls', 'loss_bbox', 'loss_centerness', 'loss_inter', 'loss_mask', 'loss_mlm'}
+    assert (
+        set(result.losses) - {'loss'}
+        == set(result.saved_losses)
+        >= {'loss_cls', 'loss_bbox', 'loss_centerness', 'loss_inter', 'loss_mask', 'loss_mlm'}
+    )
     assert {name: result.losses[name] for name in result.saved_losses} == dict(step.batches[0].losses)
     assert result.first_output == 'bbox_head.loss_box (LocalizationLoss)' and not result.bad_weights
     assert load_tool('replay_batch').main([str(file)]) == 1
@@ -124,11 +145,14 @@ def test_a_config_replaces_the_settings_of_the_file(stopped, tmp_path):
         load_tool('replay_batch').main([str(stopped[1]), '--config', str(config)])
 
 
-@pytest.mark.parametrize('kind', [
-    'subprocess.check_output',
-    'KnowledgeDistillationSingleStageDetector',  # opens a config, which is code
-    'CameraMotionCompensation',  # evaluates an argument
-])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'subprocess.check_output',
+        'KnowledgeDistillationSingleStageDetector',  # opens a config, which is code
+        'CameraMotionCompensation',  # evaluates an argument
+    ],
+)
 def test_a_file_cannot_name_anything_that_runs_code(stopped, tmp_path, kind):
     plain = torch.load(stopped[1], weights_only=True)
     plain['model'] = to_plain(dict(type='GLIPv2', backbone=dict(type=kind, args=['true'])))
@@ -144,13 +168,24 @@ def test_another_file_is_refused(tmp_path):
 
 
 def test_a_sample_comes_back_as_it_was():
-    sample = DetDataSample(metainfo=dict(
-        img_id=np.int64(3), prompt=prompt_from_classes(['cat', 'red car']), scale_factor=(0.5, 1.25), flip=True,
-        tokens_positive=[[(0, 3)], []], answer_scores=np.array([0.5, 0.0], dtype=np.float32), nothing=None,
-        shape=torch.Size((3, 4)), counts={1: 'a', (2, 3): [b'x']}))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_id=np.int64(3),
+            prompt=prompt_from_classes(['cat', 'red car']),
+            scale_factor=(0.5, 1.25),
+            flip=True,
+            tokens_positive=[[(0, 3)], []],
+            answer_scores=np.array([0.5, 0.0], dtype=np.float32),
+            nothing=None,
+            shape=torch.Size((3, 4)),
+            counts={1: 'a', (2, 3): [b'x']},
+        )
+    )
     sample.gt_instances = InstanceData(
-        bboxes=HorizontalBoxes(torch.tensor([[0.0, 1.0, 2.0, 3.0]])), labels=torch.tensor([1]),
-        masks=PolygonMasks([[np.array([0.0, 0.0, 2.0, 0.0, 2.0, 2.0])]], 4, 5))
+        bboxes=HorizontalBoxes(torch.tensor([[0.0, 1.0, 2.0, 3.0]])),
+        labels=torch.tensor([1]),
+        masks=PolygonMasks([[np.array([0.0, 0.0, 2.0, 0.0, 2.0, 2.0])]], 4, 5),
+    )
     sample.ignored_instances = InstanceData(masks=BitmapMasks(np.ones((1, 4, 5), np.uint8), 4, 5))
     back = from_plain(to_plain(sample))
     for key in ('img_id', 'prompt', 'scale_factor', 'flip', 'tokens_positive', 'nothing', 'shape'):
@@ -169,6 +204,7 @@ def test_a_view_is_saved_without_the_memory_it_looks_into():
 
 def test_random_numbers_go_on_from_where_they_were():
     import random
+
     state = RandomState.now()
     drawn = [torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()]
     state.restore()

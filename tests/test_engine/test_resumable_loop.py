@@ -1,4 +1,5 @@
 """A run that is stopped and resumed takes the steps of one that is not."""
+
 import numpy as np
 import pytest
 import torch
@@ -47,15 +48,29 @@ class Model(BaseModel):
 def run(folder, max_iters, resume=False, loop='ResumableTrainLoop', **loader):
     model = Model()
     runner = Runner(
-        model=model, work_dir=str(folder), default_scope='mmdet', resume=resume,
+        model=model,
+        work_dir=str(folder),
+        default_scope='mmdet',
+        resume=resume,
         train_dataloader=dict(
-            batch_size=3, num_workers=0, dataset=ReplaceFailedSamples(Numbers()),
+            batch_size=3,
+            num_workers=0,
+            dataset=ReplaceFailedSamples(Numbers()),
             collate_fn=dict(type='default_collate'),
-            **{'sampler': dict(type='MixedSampler', ratios=[1, 1]), **loader}),
-        train_cfg=dict(type=loop, max_iters=max_iters), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters), logger=None,
-                           runtime_info=None, timer=None), randomness=dict(seed=5), log_level='ERROR',
-        experiment_name=f'{folder.name}{max_iters}')
+            **{'sampler': dict(type='MixedSampler', ratios=[1, 1]), **loader},
+        ),
+        train_cfg=dict(type=loop, max_iters=max_iters),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters),
+            logger=None,
+            runtime_info=None,
+            timer=None,
+        ),
+        randomness=dict(seed=5),
+        log_level='ERROR',
+        experiment_name=f'{folder.name}{max_iters}',
+    )
     runner.train()
     return model.seen
 

@@ -1,4 +1,5 @@
 """Every byte of a checkpoint counts, and the newest one without damage is found."""
+
 import os
 import pickle
 import random
@@ -26,8 +27,9 @@ def test_a_saved_checkpoint_is_whole_and_every_cut_is_found(tmp_path):
     cut = tmp_path / 'cut.pth'
     for length in (*range(0, len(content), 97), len(content) - 1):
         cut.write_bytes(content[:length])
-        assert find_damage(cut) == ('the file is empty' if not length else
-                                    f'it was cut off: its end is missing, {length / 1e6:.1f} MB are left'), length
+        assert find_damage(cut) == (
+            'the file is empty' if not length else f'it was cut off: its end is missing, {length / 1e6:.1f} MB are left'
+        ), length
 
 
 def test_every_bit_of_the_content_is_watched_and_torch_alone_watches_none(tmp_path):
@@ -74,8 +76,11 @@ def test_a_damaged_file_that_was_named_is_refused(tmp_path):
     path = save(tmp_path / 'iter_4.pth')
     require_whole(path)
     os.truncate(path, 100)
-    with pytest.raises(CheckpointError, match=r'iter_4\.pth is damaged: it was cut off: its end is missing, 0\.0 MB '
-                                              'are left. Copy or download it again'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'iter_4\.pth is damaged: it was cut off: its end is missing, 0\.0 MB '
+        'are left. Copy or download it again',
+    ):
         require_whole(path)
 
 
@@ -106,8 +111,10 @@ def test_damaged_ones_are_skipped_with_a_warning(folder, caplog, monkeypatch):
     os.truncate(folder / 'iter_10.pth', 0)
     os.truncate(folder / 'iter_4.pth', 700)
     assert newest(folder) == 'iter_2.pth'
-    assert warnings == [f'Skipped {folder}/iter_10.pth: the file is empty; {folder}/iter_4.pth: it was cut off: its '
-                        f'end is missing, 0.0 MB are left. The run goes on from {folder}/iter_2.pth.']
+    assert warnings == [
+        f'Skipped {folder}/iter_10.pth: the file is empty; {folder}/iter_4.pth: it was cut off: its '
+        f'end is missing, 0.0 MB are left. The run goes on from {folder}/iter_2.pth.'
+    ]
 
 
 def test_a_checkpoint_that_was_saved_when_the_kill_came_counts_and_one_of_another_run_does_not(folder):

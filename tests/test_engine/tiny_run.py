@@ -47,9 +47,14 @@ class Batches(Dataset):
         return NUM_STEPS
 
     def __getitem__(self, index):
-        sample = DetDataSample(metainfo=dict(
-            img_id=100 + index, img_path=f'photos/{index}.jpg', text=('cat', 'red car'),
-            kind=self.kinds.get(index, '')))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=100 + index,
+                img_path=f'photos/{index}.jpg',
+                text=('cat', 'red car'),
+                kind=self.kinds.get(index, ''),
+            )
+        )
         return dict(inputs=torch.full((3, 2, 2), index + 1.0), data_samples=sample)
 
 
@@ -73,24 +78,44 @@ class Model(BaseModel):
         return dict(loss_fit=fit, loss_list=[other, other], accuracy=fit.detach())
 
 
-def run(folder, kinds, hook=True, loop='IterBasedTrainLoop', wrapper='OptimWrapper', steps=NUM_STEPS,
-        launcher='none', model_wrapper_cfg=None, **settings):
+def run(
+    folder,
+    kinds,
+    hook=True,
+    loop='IterBasedTrainLoop',
+    wrapper='OptimWrapper',
+    steps=NUM_STEPS,
+    launcher='none',
+    model_wrapper_cfg=None,
+    **settings,
+):
     """Train with these ``settings`` of the optimizer's wrapper; gives the model and the error, if there was one."""
     model = Model()
     by_epoch = loop == 'EpochBasedTrainLoop'
     hooks = [hook if isinstance(hook, StopOnNonFiniteHook) else StopOnNonFiniteHook()] if hook else []
-    sampler = dict(type='MixedSampler', ratios=[1]) if loop == 'ResumableTrainLoop' else dict(
-        type='DefaultSampler', shuffle=False)
+    sampler = (
+        dict(type='MixedSampler', ratios=[1])
+        if loop == 'ResumableTrainLoop'
+        else dict(type='DefaultSampler', shuffle=False)
+    )
     runner = Runner(
-        model, str(folder),
-        train_dataloader=dict(batch_size=1, num_workers=0, dataset=Batches(kinds), sampler=sampler,
-                              collate_fn=dict(type='pseudo_collate')),
+        model,
+        str(folder),
+        train_dataloader=dict(
+            batch_size=1, num_workers=0, dataset=Batches(kinds), sampler=sampler, collate_fn=dict(type='pseudo_collate')
+        ),
         train_cfg=dict(type=loop, max_epochs=1) if by_epoch else dict(type=loop, max_iters=steps),
         optim_wrapper=dict(type=wrapper, optimizer=dict(type='AdamW', lr=0.1), **settings),
-        launcher=launcher, env_cfg=dict(dist_cfg=dict(backend='gloo')),
+        launcher=launcher,
+        env_cfg=dict(dist_cfg=dict(backend='gloo')),
         cfg=dict(model_wrapper_cfg=model_wrapper_cfg) if model_wrapper_cfg else None,
-        default_hooks=dict(logger=None, checkpoint=None, timer=None), custom_hooks=hooks, log_level='ERROR',
-        default_scope='mmdet', randomness=dict(seed=5), experiment_name=f'{Path(folder).name}_{loop}_{id(model)}')
+        default_hooks=dict(logger=None, checkpoint=None, timer=None),
+        custom_hooks=hooks,
+        log_level='ERROR',
+        default_scope='mmdet',
+        randomness=dict(seed=5),
+        experiment_name=f'{Path(folder).name}_{loop}_{id(model)}',
+    )
     try:
         runner.train()
     except NonFiniteError as error:
@@ -104,11 +129,16 @@ def main() -> None:
     register_all_modules(init_default_scope=True)
     os.environ.update(LOCAL_RANK=os.environ['RANK'])
     dist.init_process_group(
-        'gloo', f'file://{folder}/store', rank=int(os.environ['RANK']), world_size=2, timeout=timedelta(seconds=60))
+        'gloo', f'file://{folder}/store', rank=int(os.environ['RANK']), world_size=2, timeout=timedelta(seconds=60)
+    )
     results = {}
     for kind in kinds:
-        model, error = run(folder / kind, {5: kind}, launcher='pytorch', model_wrapper_cfg=dict(
-            type='MMDistributedDataParallel', device_ids=None))
+        model, error = run(
+            folder / kind,
+            {5: kind},
+            launcher='pytorch',
+            model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+        )
         results[kind] = dict(error=error, weight=model.weight.detach(), seen=model.seen)
     torch.save(results, folder / f'rank{get_rank()}.pt')
     dist.destroy_process_group()

@@ -29,16 +29,32 @@ def write_file(path: Path, images, objects, frequencies) -> Path:
     """
     content = dict(
         images=[
-            dict(id=image, height=HEIGHT, width=WIDTH, neg_category_ids=absent, not_exhaustive_category_ids=partly,
-                 coco_url=f'http://images.cocodataset.org/val2017/{image:012}.jpg')
-            for image, absent, partly in images],
+            dict(
+                id=image,
+                height=HEIGHT,
+                width=WIDTH,
+                neg_category_ids=absent,
+                not_exhaustive_category_ids=partly,
+                coco_url=f'http://images.cocodataset.org/val2017/{image:012}.jpg',
+            )
+            for image, absent, partly in images
+        ],
         annotations=[
-            dict(id=k + 1, image_id=image, category_id=category, bbox=list(box), area=box[2] * box[3],
-                 segmentation=rectangle(box))
-            for k, (image, category, box) in enumerate(objects)],
+            dict(
+                id=k + 1,
+                image_id=image,
+                category_id=category,
+                bbox=list(box),
+                area=box[2] * box[3],
+                segmentation=rectangle(box),
+            )
+            for k, (image, category, box) in enumerate(objects)
+        ],
         categories=[
             dict(id=k + 1, name=f'thing {k + 1}', frequency=frequency, image_count=1)
-            for k, frequency in enumerate(frequencies)])
+            for k, frequency in enumerate(frequencies)
+        ],
+    )
     path.write_text(json.dumps(content))
     return path
 
@@ -51,9 +67,15 @@ def prediction(image_id: int, labels, boxes, scores, masks=None) -> dict:
         masks = np.zeros((len(boxes), HEIGHT, WIDTH), dtype=bool)
         for mask, (left, top, right, bottom) in zip(masks, corners.round().int().tolist(), strict=True):
             mask[top:bottom, left:right] = True
-    return dict(img_id=image_id, pred_instances=dict(
-        bboxes=corners, labels=torch.tensor(labels, dtype=torch.long), scores=torch.tensor(scores, dtype=torch.float64),
-        masks=torch.from_numpy(masks)))
+    return dict(
+        img_id=image_id,
+        pred_instances=dict(
+            bboxes=corners,
+            labels=torch.tensor(labels, dtype=torch.long),
+            scores=torch.tensor(scores, dtype=torch.float64),
+            masks=torch.from_numpy(masks),
+        ),
+    )
 
 
 def result_rows(samples: list[dict], kind: str) -> list[dict]:
@@ -63,7 +85,8 @@ def result_rows(samples: list[dict], kind: str) -> list[dict]:
         found = sample['pred_instances']
         rles = encode_mask_results(found['masks'].numpy())
         for label, box, score, rle in zip(
-                found['labels'].tolist(), found['bboxes'].tolist(), found['scores'].tolist(), rles, strict=True):
+            found['labels'].tolist(), found['bboxes'].tolist(), found['scores'].tolist(), rles, strict=True
+        ):
             left, top, right, bottom = box
             shape = dict(bbox=[left, top, right - left, bottom - top]) if kind == 'bbox' else dict(segmentation=rle)
             rows.append(dict(image_id=sample['img_id'], category_id=label + 1, score=score, **shape))

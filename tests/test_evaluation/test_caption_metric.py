@@ -26,7 +26,8 @@ def official(shared_dir):
     if not folder.is_dir():
         pytest.skip(f'no stored caption scores in {folder}')
     expected, candidates, references = (
-        json.loads((folder / f'{name}.json').read_text()) for name in ('expected_scores', 'candidates', 'references'))
+        json.loads((folder / f'{name}.json').read_text()) for name in ('expected_scores', 'candidates', 'references')
+    )
     texts = {}
     for entry in references['annotations']:
         texts.setdefault(entry['image_id'], []).append(entry['caption'])
@@ -43,8 +44,11 @@ def no_java(monkeypatch):
 def test_scores_of_tokenised_text_are_the_official_ones(official):
     expected = official[0]
     words = expected['tokenised']
-    scores = score_tokenized({key: [entry['candidate']] for key, entry in words.items()},
-                             {key: entry['references'] for key, entry in words.items()}, NGRAM)
+    scores = score_tokenized(
+        {key: [entry['candidate']] for key, entry in words.items()},
+        {key: entry['references'] for key, entry in words.items()},
+        NGRAM,
+    )
     assert set(scores.figures) == {'Bleu_1', 'Bleu_2', 'Bleu_3', 'Bleu_4', 'ROUGE_L', 'CIDEr', 'exact_match'}
     for name in scores.figures.keys() - {'exact_match'}:
         assert scores.figures[name] == pytest.approx(expected['corpus'][name], abs=1e-9), name
@@ -75,26 +79,37 @@ def test_without_java_the_words_of_these_captions_are_the_same_and_the_result_sa
 @pytest.mark.slow
 @needs_java
 def test_the_plain_words_are_the_official_ones_of_1195_more_captions(official, shared_dir):
-    texts = [entry['caption'] for entry in json.loads(
-        (shared_dir / 'data/caption_eval/captions_val2014_fakecap_results.json').read_text())]
-    texts += [entry['caption'] for entry in json.loads(
-        (shared_dir / 'data/coco_mini/annotations/captions_train.json').read_text())['annotations']]
+    texts = [
+        entry['caption']
+        for entry in json.loads((shared_dir / 'data/caption_eval/captions_val2014_fakecap_results.json').read_text())
+    ]
+    texts += [
+        entry['caption']
+        for entry in json.loads((shared_dir / 'data/coco_mini/annotations/captions_train.json').read_text())[
+            'annotations'
+        ]
+    ]
     captions = {k: [text] for k, text in enumerate(texts)}
     assert len(captions) == 1195
     assert tokenize_plain(captions) == tokenize_official(captions)
 
 
 TRICKY = {
-    'He said "hi" (loudly)...': 'he said hi -lrb- loudly -rrb-', 'Mr. Smith eats, at 10:30 a.m.!':
-    'mr. smith eats at 10:30 a.m.', "a can't won't; the dogs' toys": "a ca n't wo n't the dogs toys",
-    'costs $5.00 or 50% off': 'costs $ 5.00 or 50 % off', 'cannot -- half - eaten black-and-white':
-    'can not half eaten black-and-white', "it's 5 o'clock: the man's hat": "it 's 5 o'clock the man 's hat",
-    'stop!! now?': 'stop !! now', '': ''}
+    'He said "hi" (loudly)...': 'he said hi -lrb- loudly -rrb-',
+    'Mr. Smith eats, at 10:30 a.m.!': 'mr. smith eats at 10:30 a.m.',
+    "a can't won't; the dogs' toys": "a ca n't wo n't the dogs toys",
+    'costs $5.00 or 50% off': 'costs $ 5.00 or 50 % off',
+    'cannot -- half - eaten black-and-white': 'can not half eaten black-and-white',
+    "it's 5 o'clock: the man's hat": "it 's 5 o'clock the man 's hat",
+    'stop!! now?': 'stop !! now',
+    '': '',
+}
 
 
 def test_plain_words_of_captions_that_are_not_plain():
     assert [words for (words,) in tokenize_plain({k: [text] for k, text in enumerate(TRICKY)}).values()] == list(
-        TRICKY.values())
+        TRICKY.values()
+    )
 
 
 @pytest.mark.slow
@@ -108,8 +123,12 @@ def test_official_words_keep_their_place_when_texts_are_empty_or_broken_over_lin
 
 REFERENCES = dict(
     images=[dict(id=1), dict(id=2), dict(id=3)],
-    annotations=[dict(image_id=1, caption='a red cross.'), dict(image_id=1, caption='One cross'),
-                 dict(image_id=2, caption='two stars and a circle')])
+    annotations=[
+        dict(image_id=1, caption='a red cross.'),
+        dict(image_id=1, caption='One cross'),
+        dict(image_id=2, caption='two stars and a circle'),
+    ],
+)
 
 
 @pytest.fixture
@@ -117,6 +136,7 @@ def build(tmp_path, no_java):
     def make(**settings):
         (tmp_path / 'references.json').write_text(json.dumps(REFERENCES))
         return METRICS.build(dict(type='CaptionMetric', ann_file=str(tmp_path / 'references.json'), **settings))
+
     return make
 
 
@@ -149,6 +169,7 @@ def test_scorers_that_cannot_run_are_named_and_the_others_run(build, caplog):
 
 def test_spice_is_skipped_where_its_models_would_have_to_be_downloaded(monkeypatch, tmp_path):
     import pycocoevalcap.spice.spice as spice
+
     monkeypatch.setattr(caption_scores.shutil, 'which', lambda name: '/usr/bin/java')
     monkeypatch.setattr(spice, '__file__', str(tmp_path / 'spice.py'))
     monkeypatch.setattr(spice, 'get_stanford_models', lambda: pytest.fail('tried to download'))
@@ -159,15 +180,19 @@ def test_spice_is_skipped_where_its_models_would_have_to_be_downloaded(monkeypat
 @needs_java
 def test_a_meteor_that_dies_takes_nothing_with_it(monkeypatch):
     import pycocoevalcap.meteor.meteor as meteor
+
     monkeypatch.setattr(meteor, 'METEOR_JAR', 'missing.jar')
     scores = score_tokenized({1: ['a b']}, {1: ['a b']}, ('METEOR', 'ROUGE_L'))  # would wait for ever for its lock
     assert set(scores.skipped) == {'METEOR'} and scores.figures['ROUGE_L'] == 1.0
 
 
-@pytest.mark.parametrize(('captions', 'message'), [
-    ([(1, 'a'), (2, 'b'), (2, 'c')], '1 images have more than one caption: 2. Expected exactly one'),
-    ([(1, 'a')], '1 images have no caption: 2'),
-])
+@pytest.mark.parametrize(
+    ('captions', 'message'),
+    [
+        ([(1, 'a'), (2, 'b'), (2, 'c')], '1 images have more than one caption: 2. Expected exactly one'),
+        ([(1, 'a')], '1 images have no caption: 2'),
+    ],
+)
 def test_every_image_needs_exactly_one_caption(build, captions, message):
     with pytest.raises(ValueError, match=message):
         _evaluate(build(), *captions)
@@ -184,7 +209,10 @@ def test_the_result_file_is_what_the_server_takes(build, tmp_path):
     out = tmp_path / 'new/results.json'
     _evaluate(build(metrics=('ROUGE_L',), outfile=str(out)), (1, 'a cross'), (2, 'stars'), (3, 'nothing'))
     assert json.loads(out.read_text()) == [
-        dict(image_id=1, caption='a cross'), dict(image_id=2, caption='stars'), dict(image_id=3, caption='nothing')]
+        dict(image_id=1, caption='a cross'),
+        dict(image_id=2, caption='stars'),
+        dict(image_id=3, caption='nothing'),
+    ]
 
 
 def test_an_unknown_metric_is_refused_when_the_run_starts(build):

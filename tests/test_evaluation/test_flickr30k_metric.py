@@ -20,14 +20,20 @@ def _found(*detections):
     return dict(
         bboxes=torch.tensor([box for *_, box in detections], dtype=torch.float32).reshape(-1, 4),
         scores=torch.tensor([score for _, score, _ in detections]),
-        labels=torch.tensor([label for label, *_ in detections], dtype=torch.long))
+        labels=torch.tensor([label for label, *_ in detections], dtype=torch.long),
+    )
 
 
 def _sample(truth, *detections, **more):
     """truth: the boxes of each phrase."""
     instances = [dict(bbox=box, bbox_label=k, ignore_flag=0) for k, boxes in enumerate(truth) for box in boxes]
-    return dict(img_id=1, tokens_positive=[[[2 * k, 2 * k + 1]] for k in range(len(truth))], instances=instances,
-                pred_instances=_found(*detections), **more)
+    return dict(
+        img_id=1,
+        tokens_positive=[[[2 * k, 2 * k + 1]] for k in range(len(truth))],
+        instances=instances,
+        pred_instances=_found(*detections),
+        **more,
+    )
 
 
 def _evaluate(samples, **settings):
@@ -38,15 +44,29 @@ def _evaluate(samples, **settings):
 
 def test_recall_at_k_counts_the_best_boxes_of_each_phrase():
     wrong = [50, 50, 60, 60]
-    figures = _evaluate([_sample(
-        [[SQUARE], [SQUARE], [SQUARE]],
-        (0, 0.2, wrong), (0, 0.9, SQUARE),                                       # right at once, in any order
-        *((1, 0.9 - k / 100, wrong) for k in range(5)), (1, 0.1, SQUARE),        # right at the sixth
-        (0, 0.95, [0, 0, 10, 9]))])                                              # nothing for phrase 2
+    figures = _evaluate(
+        [
+            _sample(
+                [[SQUARE], [SQUARE], [SQUARE]],
+                (0, 0.2, wrong),
+                (0, 0.9, SQUARE),  # right at once, in any order
+                *((1, 0.9 - k / 100, wrong) for k in range(5)),
+                (1, 0.1, SQUARE),  # right at the sixth
+                (0, 0.95, [0, 0, 10, 9]),
+            )
+        ]
+    )  # nothing for phrase 2
     assert figures == {
-        'flickr30k/num_phrases': 3, 'flickr30k/any/R@1': 1 / 3, 'flickr30k/any/R@5': 1 / 3,
-        'flickr30k/any/R@10': 2 / 3, 'flickr30k/any/upper_bound': 2 / 3, 'flickr30k/merged/R@1': 1 / 3,
-        'flickr30k/merged/R@5': 1 / 3, 'flickr30k/merged/R@10': 2 / 3, 'flickr30k/merged/upper_bound': 2 / 3}
+        'flickr30k/num_phrases': 3,
+        'flickr30k/any/R@1': 1 / 3,
+        'flickr30k/any/R@5': 1 / 3,
+        'flickr30k/any/R@10': 2 / 3,
+        'flickr30k/any/upper_bound': 2 / 3,
+        'flickr30k/merged/R@1': 1 / 3,
+        'flickr30k/merged/R@5': 1 / 3,
+        'flickr30k/merged/R@10': 2 / 3,
+        'flickr30k/merged/upper_bound': 2 / 3,
+    }
 
 
 def test_any_box_of_several_is_enough_and_merged_asks_for_the_box_around_them():
@@ -85,11 +105,18 @@ def test_phrases_without_boxes_do_not_count_and_a_picture_without_detections_is_
 def test_every_type_of_a_phrase_has_its_own_recall():
     figures = _evaluate(
         [_sample([[SQUARE], [SQUARE]], (0, 0.9, SQUARE), phrase_types=[('people',), ('other', 'people')])],
-        protocols=('any',), topk=(1,))
+        protocols=('any',),
+        topk=(1,),
+    )
     assert figures == {
-        'flickr30k/num_phrases': 2, 'flickr30k/any/R@1': 0.5, 'flickr30k/any/upper_bound': 0.5,
-        'flickr30k/any/R@1/people': 0.5, 'flickr30k/any/upper_bound/people': 0.5,
-        'flickr30k/any/R@1/other': 0.0, 'flickr30k/any/upper_bound/other': 0.0}
+        'flickr30k/num_phrases': 2,
+        'flickr30k/any/R@1': 0.5,
+        'flickr30k/any/upper_bound': 0.5,
+        'flickr30k/any/R@1/people': 0.5,
+        'flickr30k/any/upper_bound/people': 0.5,
+        'flickr30k/any/R@1/other': 0.0,
+        'flickr30k/any/upper_bound/other': 0.0,
+    }
 
 
 def test_figures_do_not_depend_on_the_order_of_detections():
@@ -101,9 +128,15 @@ def test_figures_do_not_depend_on_the_order_of_detections():
     shuffled = [detections[k] for k in rng.permutation(30)]
 
     def arrays(items):
-        return dict(_sample(truth), pred_instances=dict(
-            bboxes=np.array([b for *_, b in items]), scores=np.array([s for _, s, _ in items]),
-            labels=np.array([label for label, *_ in items])))
+        return dict(
+            _sample(truth),
+            pred_instances=dict(
+                bboxes=np.array([b for *_, b in items]),
+                scores=np.array([s for _, s, _ in items]),
+                labels=np.array([label for label, *_ in items]),
+            ),
+        )
+
     assert _evaluate([arrays(detections)]) == _evaluate([arrays(shuffled)])
 
 
@@ -119,24 +152,48 @@ def _caption(*names):
 
 
 def test_generated_phrases_are_matched_by_their_words(tmp_path):
-    record = dict(image_id=7, filename='7.jpg', height=100, width=100, grounding=dict(
-        caption='a red cross and two stars.', regions=[
-            dict(bbox=SQUARE, phrase='a red cross', tokens_positive=[[0, 11]]),
-            dict(bbox=[SQUARE, [40, 40, 60, 60]], phrase='two stars', tokens_positive=[[16, 25]])]))
+    record = dict(
+        image_id=7,
+        filename='7.jpg',
+        height=100,
+        width=100,
+        grounding=dict(
+            caption='a red cross and two stars.',
+            regions=[
+                dict(bbox=SQUARE, phrase='a red cross', tokens_positive=[[0, 11]]),
+                dict(bbox=[SQUARE, [40, 40, 60, 60]], phrase='two stars', tokens_positive=[[16, 25]]),
+            ],
+        ),
+    )
     other = dict(record, grounding=dict(caption='star', regions=[dict(bbox=SQUARE, phrase='star')]))
     (tmp_path / 'val.jsonl').write_text('\n'.join(map(json.dumps, (record, other))))
     metric = METRICS.build(dict(type='GeneratedPhraseRecall', ann_file=str(tmp_path / 'val.jsonl'), topk=(1,)))
-    metric.process({}, [dict(
-        img_id=7, pred_caption=_caption('Red cross', 'the two stars', 'a dog', 'star'),
-        pred_instances=_found((0, 0.9, SQUARE), (1, 0.9, [0, 0, 3, 3]), (1, 0.5, [41, 40, 60, 60]), (2, 0.9, SQUARE)))])
+    metric.process(
+        {},
+        [
+            dict(
+                img_id=7,
+                pred_caption=_caption('Red cross', 'the two stars', 'a dog', 'star'),
+                pred_instances=_found(
+                    (0, 0.9, SQUARE), (1, 0.9, [0, 0, 3, 3]), (1, 0.5, [41, 40, 60, 60]), (2, 0.9, SQUARE)
+                ),
+            )
+        ],
+    )
     assert metric.evaluate(size=1) == {
-        'generated/num_phrases': 4, 'generated/matched': 3 / 4, 'generated/R@1': 1 / 3,
-        'generated/upper_bound': 2 / 3}
+        'generated/num_phrases': 4,
+        'generated/matched': 3 / 4,
+        'generated/R@1': 1 / 3,
+        'generated/upper_bound': 2 / 3,
+    }
 
 
 def test_generated_phrases_of_an_unknown_image_match_nothing(tmp_path):
-    (tmp_path / 'val.jsonl').write_text(json.dumps(dict(
-        image_id=7, filename='7.jpg', height=100, width=100, grounding=dict(caption='a cross', regions=[]))))
+    (tmp_path / 'val.jsonl').write_text(
+        json.dumps(
+            dict(image_id=7, filename='7.jpg', height=100, width=100, grounding=dict(caption='a cross', regions=[]))
+        )
+    )
     metric = METRICS.build(dict(type='GeneratedPhraseRecall', ann_file=str(tmp_path / 'val.jsonl')))
     metric.process({}, [dict(img_id=8, pred_caption=_caption('a cross'), pred_instances=_found())])
     assert metric.evaluate(size=1) == {'generated/num_phrases': 1, 'generated/matched': 0.0}

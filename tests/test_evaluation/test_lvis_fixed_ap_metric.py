@@ -84,8 +84,7 @@ def test_fixed_ap_is_the_packages_for_the_best_of_each_class(made_up, kind, limi
     path, samples = made_up
     figures = evaluate(path, samples, metric=kind, max_per_class=limit, max_per_image=5)
     rows = sorted(result_rows(samples, kind), key=lambda row: -row['score'])
-    best = [row for category in range(1, 10)
-            for row in [row for row in rows if row['category_id'] == category][:limit]]
+    best = [row for category in range(1, 10) for row in [row for row in rows if row['category_id'] == category][:limit]]
     expected = package_figures(path, best, kind, -1)
     assert {name: figures[f'lvis/{kind}_fixed_{name}'] for name in FIGURES} == expected
     assert 0.02 < expected['AP'] < 1
@@ -119,6 +118,7 @@ def test_ranks_are_joined_and_a_padded_picture_counts_once(made_up, monkeypatch)
 def one_object(tmp_path):
     def write(absent=(), partly=(), frequencies='rcf'):
         return write_file(tmp_path / 'one.json', [(7, list(absent), list(partly))], [(7, 1, BOX)], frequencies)
+
     return write
 
 
@@ -148,6 +148,7 @@ def two_pictures(tmp_path):
     def write(absent):
         images = [(7, [], []), (8, absent, [])]
         return write_file(tmp_path / 'two.json', images, [(7, 1, BOX), (8, 2, BOX)], 'rc')
+
     return write
 
 
@@ -239,17 +240,21 @@ def test_both_aps_are_the_packages_on_real_annotations(shared_dir, kind):
         if not objects:
             continue
         masks = np.stack([truth.ann_to_mask(row) for row in objects]).astype(bool)
-        found = [categories[draw.integers(len(categories))] if draw.random() < 0.2 else row['category_id']
-                 for row in objects]
+        found = [
+            categories[draw.integers(len(categories))] if draw.random() < 0.2 else row['category_id'] for row in objects
+        ]
         boxes = np.array([row['bbox'] for row in objects]) + draw.normal(0, 2, (len(objects), 1))
         sample = prediction(image, [labels[category] for category in found], boxes, draw.random(len(objects)), masks)
         metric.process({}, [sample])
-        rows += [dict(row, category_id=category)
-                 for row, category in zip(result_rows([sample], kind), found, strict=True)]
+        rows += [
+            dict(row, category_id=category) for row, category in zip(result_rows([sample], kind), found, strict=True)
+        ]
     figures = metric.evaluate(30)
     best = sorted(rows, key=lambda row: -row['score'])
     best = [row for category in categories for row in [row for row in best if row['category_id'] == category][:10]]
-    for name, expected in ((kind, package_figures(path, rows, kind, 8)), (
-            f'{kind}_fixed', package_figures(path, best, kind, -1))):
+    for name, expected in (
+        (kind, package_figures(path, rows, kind, 8)),
+        (f'{kind}_fixed', package_figures(path, best, kind, -1)),
+    ):
         assert {key: figures[f'lvis/{name}_{key}'] for key in FIGURES} == expected
         assert expected['AP'] > 0.05

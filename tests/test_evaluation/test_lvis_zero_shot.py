@@ -35,12 +35,17 @@ def lvis_root(tmp_path_factory, shapes_dir):
     for k, row in enumerate(objects):
         left, top, width, height = row['bbox']
         right, bottom = left + width, top + height
-        row.update(id=k + 1, category_id=1 + 401 * (k % 3), area=width * height,
-                   segmentation=[[left, top, right, top, right, bottom, left, bottom]])
+        row.update(
+            id=k + 1,
+            category_id=1 + 401 * (k % 3),
+            area=width * height,
+            segmentation=[[left, top, right, top, right, bottom, left, bottom]],
+        )
     categories = [dict(id=k + 1, name=name, frequency='rcf'[k % 3]) for k, name in enumerate(NAMES)]
     (root / 'annotations').mkdir()
     (root / 'annotations/lvis_v1_val.json').write_text(
-        json.dumps(dict(images=pictures, annotations=objects, categories=categories)))
+        json.dumps(dict(images=pictures, annotations=objects, categories=categories))
+    )
     return root
 
 
@@ -83,8 +88,15 @@ def test_ground_truth_as_prediction_is_perfect(lvis_root, minival):
     for item in dataset:
         sample = item['data_samples']
         truth = sample.gt_instances  # loaded after resizing: in original pixels
-        metric.process({}, [dict(img_id=sample.img_id, pred_instances=dict(
-            bboxes=truth.bboxes.tensor, labels=truth.labels, scores=torch.ones(len(truth))))])
+        metric.process(
+            {},
+            [
+                dict(
+                    img_id=sample.img_id,
+                    pred_instances=dict(bboxes=truth.bboxes.tensor, labels=truth.labels, scores=torch.ones(len(truth))),
+                )
+            ],
+        )
     figures = metric.evaluate(len(dataset))
     assert figures['lvis/bbox_AP'] == figures['lvis/bbox_fixed_AP'] == pytest.approx(1)
 

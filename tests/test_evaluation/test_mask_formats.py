@@ -46,11 +46,24 @@ def test_masks_cut_out_and_pasted_back_are_nearly_the_objects(shapes_dir, paste)
         inclusive = boxes - torch.tensor([0, 0, 1, 1])
         words = torch.ones(len(boxes), 1, dtype=torch.bool)
         targets = assign_mask_targets(
-            [boxes[:0]], [inclusive], [BitmapMasks(masks, *size)], [words], mask_size=28, max_boxes=100,
-            min_overlap=0.5)
+            [boxes[:0]], [inclusive], [BitmapMasks(masks, *size)], [words], mask_size=28, max_boxes=100, min_overlap=0.5
+        )
         assert torch.equal(targets.boxes[0], boxes)
-        metric.process({}, [dict(img_id=image['id'], ori_shape=size, pred_instances=dict(
-            bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)), masks=paste(targets.masks, boxes, size, 0.5)))])
+        metric.process(
+            {},
+            [
+                dict(
+                    img_id=image['id'],
+                    ori_shape=size,
+                    pred_instances=dict(
+                        bboxes=boxes,
+                        labels=labels,
+                        scores=torch.ones(len(boxes)),
+                        masks=paste(targets.masks, boxes, size, 0.5),
+                    ),
+                )
+            ],
+        )
     figures = metric.evaluate(size=len(metric.results))
     assert figures['coco/bbox_mAP'] == 1
     assert figures['coco/segm_mAP'] > 0.9 and figures['coco/segm_mAP_75'] == 1
@@ -62,9 +75,21 @@ def test_lvis_metric_takes_the_bitmaps():
     masks = paste_bitmaps(torch.ones(1, 28, 28), torch.tensor([[2.0, 2.0, 6.0, 6.0]]), (8, 10), 0.5)
     nothing = paste_bitmaps(torch.ones(0, 28, 28), torch.zeros(0, 4), (8, 10), 0.5)
     for found in (masks, nothing):
-        metric.process({}, [dict(img_id=1, ori_shape=(8, 10), pred_instances=dict(
-            bboxes=torch.zeros(len(found), 4), labels=torch.zeros(len(found)), scores=torch.ones(len(found)),
-            masks=found))])
+        metric.process(
+            {},
+            [
+                dict(
+                    img_id=1,
+                    ori_shape=(8, 10),
+                    pred_instances=dict(
+                        bboxes=torch.zeros(len(found), 4),
+                        labels=torch.zeros(len(found)),
+                        scores=torch.ones(len(found)),
+                        masks=found,
+                    ),
+                )
+            ],
+        )
     assert [len(result['masks']) for _, result in metric.results] == [1, 0]
     assert coco_mask.area(metric.results[0][1]['masks']).tolist() == [16]
 
@@ -95,7 +120,7 @@ def test_inference_detector_and_the_inferencer_give_the_same_masks(shapes_dir, c
     (drawn,) = (tmp_path / 'vis').iterdir()
     large = cv2.imread(str(drawn))
     scale = large.shape[1] // picture.shape[1]  # small scenes are enlarged, and the prompt is written below
-    assert (large[:scale * len(picture)] != cv2.resize(picture, None, fx=scale, fy=scale)).any()
+    assert (large[: scale * len(picture)] != cv2.resize(picture, None, fx=scale, fy=scale)).any()
 
 
 def test_nothing_found_is_drawn_and_encoded(tmp_path):
@@ -104,5 +129,6 @@ def test_nothing_found_is_drawn_and_encoded(tmp_path):
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dict(classes=('cat',), palette=[(255, 0, 0)])
     visualizer.add_datasample(
-        'x', np.zeros((64, 64, 3), dtype=np.uint8), sample, draw_gt=False, out_file=str(tmp_path / 'x.png'))
+        'x', np.zeros((64, 64, 3), dtype=np.uint8), sample, draw_gt=False, out_file=str(tmp_path / 'x.png')
+    )
     assert (tmp_path / 'x.png').is_file()

@@ -24,10 +24,17 @@ def rle(mask: np.ndarray) -> dict:
 
 
 def task(expected, predicted, scores, as_rle=False) -> dict:
-    masks = [rle(mask) for mask in predicted] if as_rle else torch.from_numpy(
-        np.array(predicted, dtype=bool).reshape(-1, *SHAPE))
-    return dict(task_id=1, ori_shape=SHAPE, instances=[dict(mask=rle(mask)) for mask in expected],
-                pred_instances=dict(scores=torch.tensor(scores), masks=masks))
+    masks = (
+        [rle(mask) for mask in predicted]
+        if as_rle
+        else torch.from_numpy(np.array(predicted, dtype=bool).reshape(-1, *SHAPE))
+    )
+    return dict(
+        task_id=1,
+        ori_shape=SHAPE,
+        instances=[dict(mask=rle(mask)) for mask in expected],
+        pred_instances=dict(scores=torch.tensor(scores), masks=masks),
+    )
 
 
 def evaluate(*tasks, **settings) -> dict[str, float]:
@@ -47,7 +54,8 @@ def test_figures_of_four_phrases(as_rle):
         task([strip(0, 2)], [strip(6, 8)], [0.9], as_rle),
         # nothing above the threshold: 0 of 2
         task([strip(0, 2)], [strip(0, 2)], [0.3], as_rle),
-        score_thr=0.3)
+        score_thr=0.3,
+    )
     assert figures['mIoU'] == pytest.approx((0.8 + 0.75) / 4)
     assert figures['cIoU'] == pytest.approx((4 + 6) / (5 + 8 + 4 + 2))
     # strictly above: 0.8 is not above 0.8

@@ -46,8 +46,12 @@ def test_precision_at_k_follows_the_scores_and_counts_half_overlap_as_right(tmp_
     metric = GroundedRefExpMetric(write(tmp_path, *['refcoco'] * 4), topk=(1, 2))
     right, half, wrong = [0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 4]
     figures = evaluate(
-        metric, found(0, [wrong, right], [0.2, 0.9]), found(1, [wrong, half], [0.9, 0.2]), found(2, [wrong], [0.9]),
-        found(3, [], []))
+        metric,
+        found(0, [wrong, right], [0.2, 0.9]),
+        found(1, [wrong, half], [0.9, 0.2]),
+        found(2, [wrong], [0.9]),
+        found(3, [], []),
+    )
     assert figures == {'refcoco/precision@1': 0.25, 'refcoco/precision@2': 0.5}
 
 
@@ -62,8 +66,11 @@ def test_mask_of_the_best_detection_is_measured(tmp_path, encode):
     box = [0, 0, 10, 10]
     figures = evaluate(
         # 50 of 100 pixels; the worse detection would be perfect
-        metric, found(0, [box, box], [0.9, 0.8], masks(10, 5)),
-        found(1, [box, box], [0.3, 0.8], masks(10, 5)), found(2, [], [], masks()))
+        metric,
+        found(0, [box, box], [0.9, 0.8], masks(10, 5)),
+        found(1, [box, box], [0.3, 0.8], masks(10, 5)),
+        found(2, [], [], masks()),
+    )
     assert figures['refcoco/mIoU'] == pytest.approx((0.5 + 1 + 0) / 3)
     assert figures['refcoco/cIoU'] == pytest.approx((50 + 50) / (100 + 50 + 50))
 
@@ -89,14 +96,31 @@ def test_real_expressions_in_mdetr_layout_are_read_by_mmdet_and_measured(shared_
     for reference in references:
         for sentence in reference['sentences']:
             number = len(images)
-            images.append(dict(id=number, file_name=reference['image_file'], caption=sentence,
-                               height=reference['height'], width=reference['width'],
-                               dataset_name=reference['dataset']))
-            annotations.append(dict(id=number, image_id=number, category_id=1, iscrowd=0, area=1.0,
-                                    bbox=reference['bbox'], segmentation=reference['segmentation']))
+            images.append(
+                dict(
+                    id=number,
+                    file_name=reference['image_file'],
+                    caption=sentence,
+                    height=reference['height'],
+                    width=reference['width'],
+                    dataset_name=reference['dataset'],
+                )
+            )
+            annotations.append(
+                dict(
+                    id=number,
+                    image_id=number,
+                    category_id=1,
+                    iscrowd=0,
+                    area=1.0,
+                    bbox=reference['bbox'],
+                    segmentation=reference['segmentation'],
+                )
+            )
     (tmp_path / 'real.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=[])))
     data = MDETRStyleRefCocoDataset(
-        data_root=str(tmp_path), ann_file='real.json', data_prefix=dict(img=''), pipeline=[], test_mode=True)
+        data_root=str(tmp_path), ann_file='real.json', data_prefix=dict(img=''), pipeline=[], test_mode=True
+    )
     metric = GroundedRefExpMetric(str(tmp_path / 'real.json'))
     samples = []
     for index, annotation in enumerate(annotations):

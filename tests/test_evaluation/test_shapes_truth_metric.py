@@ -17,31 +17,61 @@ def _object(colour, shape, box, size='medium', texture='plain'):
     return SceneObject(colour, shape, size, texture, mask=np.zeros((1, 1), dtype=bool), box=box, visible=1.0)
 
 
-SCENE = (_object('red', 'circle', (0, 0, 20, 20), 'small'),
-         _object('red', 'circle', (60, 5, 90, 65), 'large', 'striped'),
-         _object('blue', 'cross', (40, 90, 80, 130)))
+SCENE = (
+    _object('red', 'circle', (0, 0, 20, 20), 'small'),
+    _object('red', 'circle', (60, 5, 90, 65), 'large', 'striped'),
+    _object('blue', 'cross', (40, 90, 80, 130)),
+)
 
 
-@pytest.mark.parametrize('caption', [
-    'two red circles.', 'a blue cross and two circles', 'small red circle, striped thing and cross.',
-    'there is a small circle above a blue cross.', 'a cross below a striped circle.', 'a picture of two red things.',
-    'a striped circle and a cross. the striped circle is large.'])
+@pytest.mark.parametrize(
+    'caption',
+    [
+        'two red circles.',
+        'a blue cross and two circles',
+        'small red circle, striped thing and cross.',
+        'there is a small circle above a blue cross.',
+        'a cross below a striped circle.',
+        'a picture of two red things.',
+        'a striped circle and a cross. the striped circle is large.',
+    ],
+)
 def test_true_captions(caption):
     assert is_true(caption, SCENE) is True
 
 
-@pytest.mark.parametrize('caption', [
-    'a red circle.', 'three circles.', 'a green cross.', 'a cross above a small circle.', 'two crosses.',
-    'a small circle and a small thing.',        # the same object twice
-    'two red circles above a cross.',           # said of single objects only
-    'a striped circle. the striped circle is small.', 'a cross. the red circle is large.'])
+@pytest.mark.parametrize(
+    'caption',
+    [
+        'a red circle.',
+        'three circles.',
+        'a green cross.',
+        'a cross above a small circle.',
+        'two crosses.',
+        'a small circle and a small thing.',  # the same object twice
+        'two red circles above a cross.',  # said of single objects only
+        'a striped circle. the striped circle is small.',
+        'a cross. the red circle is large.',
+    ],
+)
 def test_false_captions(caption):
     assert is_true(caption, SCENE) is False
 
 
-@pytest.mark.parametrize('caption', [
-    '', 'two circle.', 'a crosses.', 'two crosss.', 'a red', 'a dog.', 'a cross and', 'red small circle.',
-    'a cross, a striped circle above a small circle.'])
+@pytest.mark.parametrize(
+    'caption',
+    [
+        '',
+        'two circle.',
+        'a crosses.',
+        'two crosss.',
+        'a red',
+        'a dog.',
+        'a cross and',
+        'red small circle.',
+        'a cross, a striped circle above a small circle.',
+    ],
+)
 def test_what_the_data_never_says_is_neither(caption):
     assert is_true(caption, SCENE) is None
 
@@ -59,8 +89,13 @@ def test_every_caption_of_the_data_is_true_of_its_scene_and_few_of_another(shape
 def test_the_metric_counts_true_and_readable_captions(shapes_dir):
     metric = METRICS.build(dict(type='ShapesCaptionTruth', ann_file=str(shapes_dir / 'annotations/val.json')))
     entry = json.loads((shapes_dir / 'annotations/captions_val.json').read_text())['annotations'][0]
-    metric.process({}, [dict(img_id=entry['image_id'], pred_caption=text) for text in (
-        entry['caption'], 'six white stars.', 'six six.', 'nothing')])
+    metric.process(
+        {},
+        [
+            dict(img_id=entry['image_id'], pred_caption=text)
+            for text in (entry['caption'], 'six white stars.', 'six six.', 'nothing')
+        ],
+    )
     assert metric.evaluate(size=4) == {'shapes/true': 0.25, 'shapes/readable': 0.5}
 
 

@@ -1,4 +1,5 @@
 """What counts as the same answer, what it is worth, and the official accuracy; worked out by hand."""
+
 import json
 
 import pytest
@@ -16,50 +17,54 @@ from glipv2_mmdet.evaluation.vqa_answers import (
 )
 
 
-@pytest.mark.parametrize(('given_answer', 'expected'), [
-    ('Yes', 'yes'),
-    ('  red\n', 'red'),
-    ('red\tand\nblue', 'red and blue'),
-    ('the dog', 'dog'),
-    ('a', ''),
-    ('an apple', 'apple'),
-    ('none', '0'),
-    ('zero', '0'),
-    ('two', '2'),
-    ('Ten dogs', '10 dogs'),
-    ('eleven', 'eleven'),
-    ('dont', "don't"),
-    ('Isnt it', "isn't it"),
-    ('its', 'its'),
-    ('lets', 'lets'),
-    ('twas', "'twas"),
-    ('couldntve', 'couldntve'),          # both apostrophes missing: not in the table
-    ("couldnt've", "couldn't've"),
-    ("couldn'tve", "couldn't've"),
-    ("hed've", "he'd've"),
-    ("y'alld've", "y'all'd've"),
-    ("somebody'd", 'somebodyd'),
-    ('Im', 'im'),
-    ('oclock', "o'clock"),
-    ('yes!', 'yes '.strip()),
-    ('black-and-white', 'black and white'),
-    ('black - white', 'black white'),    # beside a blank: deleted
-    ('a/c', 'c'),                        # 'a c', and then the article goes
-    ('1,000', '1000'),
-    ('1,000-2', '10002'),                # a number with a comma: every mark is deleted
-    ('3.5', '3.5'),
-    ('u.s.', 'us'),
-    ('p.m. 5.', 'pm 5'),
-    ("john's", "john's"),
-    ('12:30', '12:30'),
-    ('?', ''),
-])
+@pytest.mark.parametrize(
+    ('given_answer', 'expected'),
+    [
+        ('Yes', 'yes'),
+        ('  red\n', 'red'),
+        ('red\tand\nblue', 'red and blue'),
+        ('the dog', 'dog'),
+        ('a', ''),
+        ('an apple', 'apple'),
+        ('none', '0'),
+        ('zero', '0'),
+        ('two', '2'),
+        ('Ten dogs', '10 dogs'),
+        ('eleven', 'eleven'),
+        ('dont', "don't"),
+        ('Isnt it', "isn't it"),
+        ('its', 'its'),
+        ('lets', 'lets'),
+        ('twas', "'twas"),
+        ('couldntve', 'couldntve'),  # both apostrophes missing: not in the table
+        ("couldnt've", "couldn't've"),
+        ("couldn'tve", "couldn't've"),
+        ("hed've", "he'd've"),
+        ("y'alld've", "y'all'd've"),
+        ("somebody'd", 'somebodyd'),
+        ('Im', 'im'),
+        ('oclock', "o'clock"),
+        ('yes!', 'yes '.strip()),
+        ('black-and-white', 'black and white'),
+        ('black - white', 'black white'),  # beside a blank: deleted
+        ('a/c', 'c'),  # 'a c', and then the article goes
+        ('1,000', '1000'),
+        ('1,000-2', '10002'),  # a number with a comma: every mark is deleted
+        ('3.5', '3.5'),
+        ('u.s.', 'us'),
+        ('p.m. 5.', 'pm 5'),
+        ("john's", "john's"),
+        ('12:30', '12:30'),
+        ('?', ''),
+    ],
+)
 def test_predictions_are_normalised_as_the_evaluation_does(given_answer, expected):
     assert normalise_answer(given_answer) == expected
 
 
-@pytest.mark.parametrize(('given_answer', 'expected'), [
-    ('Two dogs!', 'Two dogs '), ('the 1,5', 'the 15'), ('dont', 'dont'), ('a.b', 'ab')])
+@pytest.mark.parametrize(
+    ('given_answer', 'expected'), [('Two dogs!', 'Two dogs '), ('the 1,5', 'the 15'), ('dont', 'dont'), ('a.b', 'ab')]
+)
 def test_the_punctuation_step_leaves_words_alone(given_answer, expected):
     assert normalise_punctuation(given_answer) == expected
 
@@ -71,8 +76,10 @@ def test_normalised_answers_have_single_blanks_and_no_article(text):
     assert not {'a', 'an', 'the'} & set(words)
 
 
-@pytest.mark.parametrize(('count', 'leave_one_out', 'capped'), [
-    (0, 0, 0), (1, 0.3, 1 / 3), (2, 0.6, 2 / 3), (3, 0.9, 1), (4, 1, 1), (10, 1, 1)])
+@pytest.mark.parametrize(
+    ('count', 'leave_one_out', 'capped'),
+    [(0, 0, 0), (1, 0.3, 1 / 3), (2, 0.6, 2 / 3), (3, 0.9, 1), (4, 1, 1), (10, 1, 1)],
+)
 def test_soft_scores_by_number_of_people(count, leave_one_out, capped):
     assert leave_one_out_score(count) == pytest.approx(leave_one_out)
     assert capped_score(count) == pytest.approx(capped)
@@ -86,34 +93,47 @@ def test_the_target_is_the_official_accuracy_of_that_answer(count):
 
 def test_soft_scores_count_the_answers_as_they_stand():
     assert soft_scores(['net'] * 6 + ['netting', 'mesh', 'pitcher', 'orange']) == pytest.approx(
-        {'net': 1, 'netting': 0.3, 'mesh': 0.3, 'pitcher': 0.3, 'orange': 0.3})
+        {'net': 1, 'netting': 0.3, 'mesh': 0.3, 'pitcher': 0.3, 'orange': 0.3}
+    )
     assert soft_scores(['x', 'x', 'y'], 'capped') == pytest.approx({'x': 2 / 3, 'y': 1 / 3})
     with pytest.raises(ValueError, match="soft_scores is 'hard'"):
         soft_scores(['x'], 'hard')
 
 
-@pytest.mark.parametrize(('answer', 'annotators', 'expected'), [
-    ('yes', ['yes'] * 10, 1.0),
-    ('no', ['yes'] * 10, 0.0),
-    ('Yes.', ['yes'] * 10, 1.0),
-    ('yes', ['yes'] * 3 + ['no'] * 7, 0.9),     # 3 x 2/3 and 7 x 1
-    ('yes', ['yes'] * 2 + ['no'] * 8, 0.6),
-    ('no', ['yes'] * 9 + ['no'], 0.3),
-    ('two', ['2'] * 10, 1.0),                    # number words of predictions are changed ...
-    ('2', ['two'] * 10, 0.0),                    # ... those of people are not
-    ('tv remote', ['tv-remote'] * 10, 0.0),      # ten identical answers keep their punctuation
-    ('tv remote', ['tv-remote'] * 9 + ['tv'], 1.0),
-    ('dog', ['the dog'] * 5 + ['cat'] * 5, 0.0),
-    ("don't", ['dont'] * 10, 0.0),
-])
+@pytest.mark.parametrize(
+    ('answer', 'annotators', 'expected'),
+    [
+        ('yes', ['yes'] * 10, 1.0),
+        ('no', ['yes'] * 10, 0.0),
+        ('Yes.', ['yes'] * 10, 1.0),
+        ('yes', ['yes'] * 3 + ['no'] * 7, 0.9),  # 3 x 2/3 and 7 x 1
+        ('yes', ['yes'] * 2 + ['no'] * 8, 0.6),
+        ('no', ['yes'] * 9 + ['no'], 0.3),
+        ('two', ['2'] * 10, 1.0),  # number words of predictions are changed ...
+        ('2', ['two'] * 10, 0.0),  # ... those of people are not
+        ('tv remote', ['tv-remote'] * 10, 0.0),  # ten identical answers keep their punctuation
+        ('tv remote', ['tv-remote'] * 9 + ['tv'], 1.0),
+        ('dog', ['the dog'] * 5 + ['cat'] * 5, 0.0),
+        ("don't", ['dont'] * 10, 0.0),
+    ],
+)
 def test_official_accuracy(answer, annotators, expected):
     assert vqa_accuracy(answer, annotators) == pytest.approx(expected)
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(('question', 'answer', 'expected'), [
-    (458752000, 'net', 1.0), (458752000, 'mesh', 0.3), (458752000, 'pole', 0.0), (458752001, 'Pitcher', 1.0),
-    (458752001, 'catcher', 0.3), (458752002, 'orange', 1.0), (458752002, 'red', 0.0)])
+@pytest.mark.parametrize(
+    ('question', 'answer', 'expected'),
+    [
+        (458752000, 'net', 1.0),
+        (458752000, 'mesh', 0.3),
+        (458752000, 'pole', 0.0),
+        (458752001, 'Pitcher', 1.0),
+        (458752001, 'catcher', 0.3),
+        (458752002, 'orange', 1.0),
+        (458752002, 'red', 0.0),
+    ],
+)
 def test_accuracy_on_real_annotations(shared_dir, question, answer, expected):
     path = shared_dir / 'data/vqa_sample/vqav2_annotations.json'
     if not path.is_file():

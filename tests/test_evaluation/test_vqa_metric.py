@@ -1,4 +1,5 @@
 """VQAMetric: accuracy per kind of question, the baseline, and the file for the server."""
+
 import json
 
 import pytest
@@ -8,13 +9,20 @@ from glipv2_mmdet.structures import Answers
 
 
 def _sample(question_id, answer, people, question_type='is the', answer_type='yes/no'):
-    return dict(question_id=question_id, pred_answers=Answers((answer, 'other'), (0.9, 0.1)), gt_answers=people,
-                question_type=question_type, answer_type=answer_type)
+    return dict(
+        question_id=question_id,
+        pred_answers=Answers((answer, 'other'), (0.9, 0.1)),
+        gt_answers=people,
+        question_type=question_type,
+        answer_type=answer_type,
+    )
 
 
 SAMPLES = [
-    _sample(12, 'yes', ['yes'] * 10), _sample(7, 'no', ['yes'] * 9 + ['no']),
-    _sample(9, '2', ['2'] * 3 + ['3'] * 7, 'how many', 'number')]
+    _sample(12, 'yes', ['yes'] * 10),
+    _sample(7, 'no', ['yes'] * 9 + ['no']),
+    _sample(9, '2', ['2'] * 3 + ['3'] * 7, 'how many', 'number'),
+]
 
 
 def _evaluate(samples, **settings):
@@ -24,16 +32,29 @@ def _evaluate(samples, **settings):
 
 
 def test_accuracy_is_the_mean_of_each_group():
-    assert _evaluate(SAMPLES) == pytest.approx({
-        'vqa/accuracy': (1 + 0.3 + 0.9) / 3, 'vqa/answer_type/yes/no': 0.65, 'vqa/answer_type/number': 0.9,
-        'vqa/question_type/is the': 0.65, 'vqa/question_type/how many': 0.9})
+    assert _evaluate(SAMPLES) == pytest.approx(
+        {
+            'vqa/accuracy': (1 + 0.3 + 0.9) / 3,
+            'vqa/answer_type/yes/no': 0.65,
+            'vqa/answer_type/number': 0.9,
+            'vqa/question_type/is the': 0.65,
+            'vqa/question_type/how many': 0.9,
+        }
+    )
 
 
 def test_the_baseline_gives_the_most_frequent_training_answer_of_each_type(tmp_path):
     path = tmp_path / 'train.json'
-    path.write_text(json.dumps(dict(annotations=[
-        dict(question_type=kind, multiple_choice_answer=answer)
-        for kind, answer in [('is the', 'no'), ('is the', 'no'), ('is the', 'yes')]])))
+    path.write_text(
+        json.dumps(
+            dict(
+                annotations=[
+                    dict(question_type=kind, multiple_choice_answer=answer)
+                    for kind, answer in [('is the', 'no'), ('is the', 'no'), ('is the', 'yes')]
+                ]
+            )
+        )
+    )
     figures = _evaluate(SAMPLES, baseline_ann_file=str(path))
     assert figures['vqa/baseline_question_type/is the'] == pytest.approx(0.15)
     assert figures['vqa/baseline_question_type/how many'] == 0  # a type that training lacks gets the overall 'no'
@@ -42,8 +63,10 @@ def test_the_baseline_gives_the_most_frequent_training_answer_of_each_type(tmp_p
 
 def test_the_server_file_has_every_question_once_and_needs_no_annotations(tmp_path):
     prefix = tmp_path / 'new' / 'vqa_OpenEnded_mscoco_test2015_nano'
-    samples = [dict(question_id=number, pred_answers=Answers((answer,), (0.5,))) for number, answer in
-               [(30, 'red'), (4, 'yes')]]
+    samples = [
+        dict(question_id=number, pred_answers=Answers((answer,), (0.5,)))
+        for number, answer in [(30, 'red'), (4, 'yes')]
+    ]
     assert _evaluate(samples, format_only=True, outfile_prefix=str(prefix)) == {}
     written = json.loads(prefix.with_name(f'{prefix.name}_results.json').read_text())
     assert written == [dict(question_id=4, answer='yes'), dict(question_id=30, answer='red')]

@@ -57,60 +57,57 @@ def build_mask_detector(frozen_parts: Sequence[str] = (), **test_cfg) -> GLIPv2:
 
 def detector_settings(parts: dict | None = None, **test_cfg) -> dict:
     """The config of :func:`build_detector`."""
-    return (
-        dict(
-            type='GLIPv2',
-            data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
-            backbone=dict(
-                type='TimmSwin',
-                embed_dim=24,
-                depths=(1, 1, 1, 1),
-                num_heads=(2, 2, 4, 4),
-                window_size=4,
-                drop_path_rate=0.0,
+    return dict(
+        type='GLIPv2',
+        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+        backbone=dict(
+            type='TimmSwin',
+            embed_dim=24,
+            depths=(1, 1, 1, 1),
+            num_heads=(2, 2, 4, 4),
+            window_size=4,
+            drop_path_rate=0.0,
+        ),
+        language_model=dict(
+            type='BertTextEncoder',
+            config=dict(
+                hidden_size=TEXT_CHANNELS,
+                num_hidden_layers=1,
+                num_attention_heads=4,
+                intermediate_size=48,
             ),
-            language_model=dict(
-                type='BertTextEncoder',
-                config=dict(
-                    hidden_size=TEXT_CHANNELS,
-                    num_hidden_layers=1,
-                    num_attention_heads=4,
-                    intermediate_size=48,
-                ),
+        ),
+        neck=dict(
+            type='FPN',
+            in_channels=[48, 96, 192],
+            out_channels=CHANNELS,
+            start_level=0,
+            relu_before_extra_convs=True,
+            add_extra_convs='on_output',
+            num_outs=5,
+        ),
+        fusion=dict(
+            type='VLFusionDyHead',
+            num_blocks=1,
+            channels=CHANNELS,
+            text_channels=TEXT_CHANNELS,
+            attention_channels=32,
+            attention_heads=4,
+            text_heads=4,
+            num_groups=4,
+        ),
+        bbox_head=dict(type='GroundingATSSHead', channels=CHANNELS, text_channels=TEXT_CHANNELS),
+        test_cfg={
+            **dict(
+                nms_pre=30,
+                min_bbox_size=0,
+                score_thr=0.0,
+                nms=dict(type='nms', iou_threshold=0.6),
+                max_per_img=1000,
             ),
-            neck=dict(
-                type='FPN',
-                in_channels=[48, 96, 192],
-                out_channels=CHANNELS,
-                start_level=0,
-                relu_before_extra_convs=True,
-                add_extra_convs='on_output',
-                num_outs=5,
-            ),
-            fusion=dict(
-                type='VLFusionDyHead',
-                num_blocks=1,
-                channels=CHANNELS,
-                text_channels=TEXT_CHANNELS,
-                attention_channels=32,
-                attention_heads=4,
-                text_heads=4,
-                num_groups=4,
-            ),
-            bbox_head=dict(type='GroundingATSSHead', channels=CHANNELS, text_channels=TEXT_CHANNELS),
-            test_cfg={
-                **dict(
-                    nms_pre=30,
-                    min_bbox_size=0,
-                    score_thr=0.0,
-                    nms=dict(type='nms', iou_threshold=0.6),
-                    max_per_img=1000,
-                ),
-                **test_cfg,
-            },
-        )
-        | (parts or {})
-    )
+            **test_cfg,
+        },
+    ) | (parts or {})
 
 
 def build_detector(parts: dict | None = None, **test_cfg) -> GLIPv2:

@@ -59,9 +59,7 @@ def test_head_groups_cover_all_heads_once(layer, inputs, monkeypatch):
         groups = layer._head_groups(*inputs)
         heads = [head for group in groups for head in range(NUM_HEADS)[group]]
         assert heads == list(range(NUM_HEADS))
-        assert max(len(range(NUM_HEADS)[group]) for group in groups) == max(
-            1, min(scores_at_once // 490, NUM_HEADS)
-        )
+        assert max(len(range(NUM_HEADS)[group]) for group in groups) == max(1, min(scores_at_once // 490, NUM_HEADS))
 
 
 @pytest.mark.parametrize('scores_at_once', [1, 2**22])
@@ -74,9 +72,7 @@ def test_equals_textbook_form_with_the_same_dropped_entries(layer, inputs, mask,
     layer.train()
     parameters = list(layer.parameters())
 
-    groups = iter(
-        [keep[:, heads] for heads in layer._head_groups(*inputs) for keep in (keep_words, keep_image)]
-    )
+    groups = iter([keep[:, heads] for heads in layer._head_groups(*inputs) for keep in (keep_words, keep_image)])
     dropped = []
 
     def drop_fast(x, p, training):
@@ -147,10 +143,7 @@ def test_one_word_and_one_pixel(layer):
     # each softmax has one entry: image_out(text_value(text)) and text_out(image_value(image))
     plain = outputs_and_gradients(lambda *x: textbook_bi_attention(layer, *x), inputs, parameters)
     assert_same(fast, plain)
-    assert (
-        fast[1][2 + [name for name, _ in layer.named_parameters()].index('image_query.weight')].abs().max()
-        == 0
-    )
+    assert fast[1][2 + [name for name, _ in layer.named_parameters()].index('image_query.weight')].abs().max() == 0
 
 
 def test_mixed_precision_runs_and_stays_close(layer, inputs, mask):

@@ -64,8 +64,10 @@ def test_unknown_characters_are_read_and_not_learnt():
 def test_loss_is_the_cross_entropy_of_the_next_words(head):
     loss = head.loss(WORDS, CAPTIONS, TOKENIZER, EMBEDDINGS)
     log_probs = head(WORDS, EMBEDDINGS).detach().log_softmax(-1).flatten(0, 1)
-    expected = [float(log_probs[place, token]) for place, token in zip(
-        [0, 1, 2, 3, 6, 7, 8], [*ids_of('a red cat'), END, *ids_of('a dog'), END], strict=True)]
+    expected = [
+        float(log_probs[place, token])
+        for place, token in zip([0, 1, 2, 3, 6, 7, 8], [*ids_of('a red cat'), END, *ids_of('a dog'), END], strict=True)
+    ]
     assert loss.item() == pytest.approx(-sum(expected) / 7, rel=1e-5)
 
 
@@ -75,7 +77,8 @@ def test_label_smoothing_spreads_over_the_vocabulary(head):
     uniform = -head(WORDS, EMBEDDINGS).log_softmax(-1).flatten(0, 1)[places].mean()
     head.label_smoothing = 0.1
     torch.testing.assert_close(
-        head.loss(WORDS, CAPTIONS, TOKENIZER, EMBEDDINGS), 0.9 * plain + 0.1 * uniform, rtol=1e-5, atol=1e-5)
+        head.loss(WORDS, CAPTIONS, TOKENIZER, EMBEDDINGS), 0.9 * plain + 0.1 * uniform, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_padding_is_not_read(head):

@@ -39,11 +39,19 @@ def detector():
 @pytest.fixture(scope='module')
 def clip_detector(tmp_path_factory):
     vocab = write_folder(tmp_path_factory.mktemp('clip') / 'vocabulary')
-    config = dict(hidden_size=TEXT_CHANNELS, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-                  vocab_size=VOCAB_SIZE + 5)
-    return build(dict(
-        language_model=dict(type='CLIPTextEncoder', vocab=vocab, config=config),
-        caption_head={**HEAD, 'vocab_size': VOCAB_SIZE + 5}))
+    config = dict(
+        hidden_size=TEXT_CHANNELS,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        vocab_size=VOCAB_SIZE + 5,
+    )
+    return build(
+        dict(
+            language_model=dict(type='CLIPTextEncoder', vocab=vocab, config=config),
+            caption_head={**HEAD, 'vocab_size': VOCAB_SIZE + 5},
+        )
+    )
 
 
 @pytest.fixture
@@ -67,8 +75,11 @@ def test_one_pass_gives_the_caption_and_the_grounding_losses(images, monkeypatch
     detector = build().train()
     passes = []
     encode_image = detector.fusion.encode_image
-    monkeypatch.setattr(detector.fusion, 'encode_image',
-                        lambda levels, **kwargs: passes.append(kwargs) or encode_image(levels, **kwargs))
+    monkeypatch.setattr(
+        detector.fusion,
+        'encode_image',
+        lambda levels, **kwargs: passes.append(kwargs) or encode_image(levels, **kwargs),
+    )
     losses = detector.loss(images, training_samples())
     assert passes == [dict(final_levels=True)]
     assert sorted(losses) == sorted([*GROUNDING, 'loss_caption'])
@@ -89,8 +100,9 @@ def test_with_the_box_head_frozen_only_words_learn(images, monkeypatch):
     assert sorted(losses) == ['loss_caption']
     losses['loss_caption'].backward()
     # distributed training waits for each of these
-    assert [name for name, parameter in detector.named_parameters()
-            if parameter.requires_grad and parameter.grad is None] == []
+    assert [
+        name for name, parameter in detector.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ] == []
 
 
 def test_losses_are_those_of_the_parts(detector, images):
@@ -102,7 +114,8 @@ def test_losses_are_those_of_the_parts(detector, images):
         text = detector.language_model.encode(prompts, causal=True)
         fused = detector.fusion(detector.extract_feat(images), text)
         expected = detector.caption_head.loss(
-            fused.words, tokenized, detector.language_model.tokenizer, detector.language_model.word_embeddings)
+            fused.words, tokenized, detector.language_model.tokenizer, detector.language_model.word_embeddings
+        )
     torch.testing.assert_close(losses['loss_caption'], expected)
 
 
@@ -122,8 +135,10 @@ def test_captions_without_phrases_teach_nothing_about_regions(images):
 @torch.no_grad()
 def test_image_features_do_not_depend_on_the_text(detector, images):
     levels = detector.extract_feat(images)
-    fused = [detector.fusion(levels, detector.language_model.encode([caption(text)] * 2, causal=True))
-             for text in ('a red cat', 'many blue dogs on a table')]
+    fused = [
+        detector.fusion(levels, detector.language_model.encode([caption(text)] * 2, causal=True))
+        for text in ('a red cat', 'many blue dogs on a table')
+    ]
     assert all(torch.equal(a, b) for a, b in zip(fused[0].levels, fused[1].levels, strict=True))
 
 
@@ -168,13 +183,15 @@ def test_scores_of_every_step_are_those_of_the_whole_text(kind, detector, clip_d
 def test_special_tokens_are_never_written(clip_detector, detector, images):
     for model in (clip_detector, detector):
         scores = CaptionSteps(model, model.fusion.encode_image(model.extract_feat(images)))(
-            torch.full((2,), model.language_model.tokenizer.start_id), torch.arange(2))
+            torch.full((2,), model.language_model.tokenizer.start_id), torch.arange(2)
+        )
         tokenizer = model.language_model.tokenizer
         forbidden = (scores[0] == -math.inf).nonzero().flatten().tolist()
         assert forbidden == [*tokenizer.unwritten_ids, *range(tokenizer.vocab_size, scores.shape[1])]
         assert tokenizer.end_id not in forbidden and tokenizer.start_id in forbidden
     names = detector.language_model.tokenizer.tokenizer.convert_ids_to_tokens(
-        detector.language_model.tokenizer.unwritten_ids)
+        detector.language_model.tokenizer.unwritten_ids
+    )
     assert {'[PAD]', '[UNK]', '[CLS]', '[MASK]', '[unused0]', '[unused993]'} <= set(names)
     assert len(names) == 4 + 994
 
@@ -188,8 +205,11 @@ def test_image_without_text_gets_a_caption_and_its_boxes(detector, images, monke
         written = sample.pred_caption
         assert isinstance(written, PredictedCaption) and written.text == 'a red cat, and a dog.'
         assert written.words == ('a', 'red', 'cat', 'and', 'a', 'dog')
-        assert [phrase.name for phrase in written.phrases] == [
-            name for name, _ in find_noun_phrases(written.text)] == ['a red cat', 'a dog']
+        assert (
+            [phrase.name for phrase in written.phrases]
+            == [name for name, _ in find_noun_phrases(written.text)]
+            == ['a red cat', 'a dog']
+        )
         boxes = sample.pred_instances
         assert set(boxes.labels.tolist()) == {0, 1}
         assert boxes.label_names == [written.phrases[label].name for label in boxes.labels.tolist()]
@@ -213,9 +233,9 @@ def test_boxes_of_a_written_caption_are_those_of_the_same_caption_given(detector
 def test_a_batch_may_mix_images_with_and_without_text(detector, images):
     mixed = detector.predict(images, [data_sample('a red cat'), data_sample()])
     (told,), (untold,) = (
-        detector.predict(images[i:i + 1], [data_sample(text)]) for i, text in enumerate(('a red cat', None)))
-    torch.testing.assert_close(
-        mixed[0].pred_instances.scores, told.pred_instances.scores, rtol=0, atol=1e-4)
+        detector.predict(images[i : i + 1], [data_sample(text)]) for i, text in enumerate(('a red cat', None))
+    )
+    torch.testing.assert_close(mixed[0].pred_instances.scores, told.pred_instances.scores, rtol=0, atol=1e-4)
     assert mixed[1].pred_caption.text == untold.pred_caption.text
     assert mixed[1].pred_caption.score == pytest.approx(untold.pred_caption.score, abs=1e-5)
 
@@ -223,9 +243,11 @@ def test_a_batch_may_mix_images_with_and_without_text(detector, images):
 @torch.no_grad()
 def test_text_is_given_left_to_right(detector, images):
     """The score of the first word's box does not depend on what follows."""
+
     def score(text):
         (sample,) = detector.predict(images[:1], [data_sample(text, tokens_positive=[[[0, 3]]])])
         return sample.pred_instances.scores
+
     torch.testing.assert_close(score('cat on a mat.'), score('cat in the sky, red.'))
 
 
@@ -242,7 +264,8 @@ def test_each_word_takes_the_region_with_its_highest_logit(detector, images, mon
     logits = outputs.word_logits[0].masked_fill(~inside[:, None], -math.inf)
     best = logits[:, [1, 2]].argmax(dim=0)
     torch.testing.assert_close(
-        sample.pred_caption.word_scores, outputs.word_logits[0, best, torch.tensor([1, 2])].sigmoid())
+        sample.pred_caption.word_scores, outputs.word_logits[0, best, torch.tensor([1, 2])].sigmoid()
+    )
     boxes = detector.bbox_head.bbox_coder.decode(anchors[best], outputs.box_deltas[0, best], max_shape=(48, 40))
     expected = boxes / torch.tensor([2, 4, 2, 4]) + torch.tensor([0, 0, 1, 1])
     torch.testing.assert_close(sample.pred_caption.word_boxes, expected)
@@ -300,9 +323,13 @@ def test_settings_reach_the_search(images):
     assert lengths == {1: [1], 4: [4]}
 
 
-@pytest.mark.parametrize(('caption_cfg', 'message'), [
-    (dict(beam=3), r"test_cfg.caption has 'max_words', 'beam'. Expected beam_size, max_words"),
-    (dict(beam_size=0), 'beam_size is 0. Expected at least 1')])
+@pytest.mark.parametrize(
+    ('caption_cfg', 'message'),
+    [
+        (dict(beam=3), r"test_cfg.caption has 'max_words', 'beam'. Expected beam_size, max_words"),
+        (dict(beam_size=0), 'beam_size is 0. Expected at least 1'),
+    ],
+)
 def test_wrong_settings_are_named_when_the_model_is_built(caption_cfg, message):
     with pytest.raises(ValueError, match=message):
         build(**caption_cfg)
@@ -313,10 +340,16 @@ def test_captions_must_fit_the_text_encoder():
         build_detector(dict(caption_head=HEAD), caption=dict(max_words=255))
 
 
-@pytest.mark.parametrize(('parts', 'message'), [
-    (dict(mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS)), 'has both caption_head and mlm_head'),
-    (dict(fusion=dict(type='VLFusionDyHead', early_fusion=False, num_blocks=1, channels=16, num_groups=4)),
-     'early_fusion=False, where words never see the image')])
+@pytest.mark.parametrize(
+    ('parts', 'message'),
+    [
+        (dict(mlm_head=dict(type='MLMHead', text_channels=TEXT_CHANNELS)), 'has both caption_head and mlm_head'),
+        (
+            dict(fusion=dict(type='VLFusionDyHead', early_fusion=False, num_blocks=1, channels=16, num_groups=4)),
+            'early_fusion=False, where words never see the image',
+        ),
+    ],
+)
 def test_parts_that_do_not_go_together_are_refused(parts, message):
     with pytest.raises(ValueError, match=message):
         build_detector(dict(caption_head=HEAD, **parts))

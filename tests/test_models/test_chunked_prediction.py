@@ -7,8 +7,20 @@ import torch
 
 from tests.test_models.nano import build_detector, build_mask_detector, data_sample
 
-NAMES = ('cat', 'red car', 'dog', 'tree', 'old tall house', 'bow_(weapon)', 'bow_(decorative_ribbons)', 'cup', 'street',
-         'traffic light', 'man', 'tiny bird')
+NAMES = (
+    'cat',
+    'red car',
+    'dog',
+    'tree',
+    'old tall house',
+    'bow_(weapon)',
+    'bow_(decorative_ribbons)',
+    'cup',
+    'street',
+    'traffic light',
+    'man',
+    'tiny bird',
+)
 CHUNK = 4
 
 
@@ -50,17 +62,18 @@ def test_chunks_of_four_are_the_results_of_four_names_alone(build, images, monke
     both = predict(detector, images, *map(data_sample, lists))
     assert calls == [2]  # five prompts, every picture once
     for image, names in enumerate(lists):
-        chunks = [names[start:start + CHUNK] for start in range(0, len(names), CHUNK)]
-        parts = [predict(detector, images[image:image + 1], data_sample(chunk))[0] for chunk in chunks]
+        chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+        parts = [predict(detector, images[image : image + 1], data_sample(chunk))[0] for chunk in chunks]
         assert_joined(both[image], parts, names)
         # one picture with all its prompts is that picture in a batch
-        assert_joined(both[image], predict(detector, images[image:image + 1], data_sample(names)), names)
+        assert_joined(both[image], predict(detector, images[image : image + 1], data_sample(names)), names)
 
 
 def test_names_in_one_prompt_influence_each_other(images):
     """Why chunked figures are compared with chunked ones: words attend to each other in fusion."""
     whole, chunked, wide = (
-        predict(build_detector(chunked_size=size), images[:1], data_sample(NAMES))[0] for size in (-1, CHUNK, 12))
+        predict(build_detector(chunked_size=size), images[:1], data_sample(NAMES))[0] for size in (-1, CHUNK, 12)
+    )
     assert torch.equal(whole.scores, wide.scores) and torch.equal(whole.bboxes, wide.bboxes)
 
     def best(found):

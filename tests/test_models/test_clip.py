@@ -1,4 +1,5 @@
 """CLIPTextEncoder: every word sees every word, padding changes nothing, same layers as transformers' CLIP."""
+
 from __future__ import annotations
 
 import pytest
@@ -41,7 +42,7 @@ def test_batched_equals_single(encoder):
     both = encoder.encode(PROMPTS)
     assert both.lengths == (3, 6)
     for i, length in enumerate(both.lengths):
-        single = encoder.encode(PROMPTS[i:i + 1])
+        single = encoder.encode(PROMPTS[i : i + 1])
         torch.testing.assert_close(both.hidden[i, :length], single.hidden[0], rtol=0, atol=1e-5)
     assert both.embedded[0, 3:].abs().max() == 0
     assert torch.equal(both.embedded[0, :3], both.hidden[0, :3])
@@ -63,8 +64,9 @@ def test_equals_transformers_clip_where_that_reads_left_to_right_too(encoder):
     getattr(peer, 'text_model', peer).load_state_dict(encoder.model.state_dict())
     tokens = tokens_of(encoder, PROMPTS[1])
     one = tokens.input_ids[:, :1]
-    hidden = encoder.model.final_layer_norm(encoder.model.encoder(
-        inputs_embeds=encoder.model.embeddings(input_ids=one)).last_hidden_state)
+    hidden = encoder.model.final_layer_norm(
+        encoder.model.encoder(inputs_embeds=encoder.model.embeddings(input_ids=one)).last_hidden_state
+    )
     torch.testing.assert_close(hidden, peer(input_ids=one).last_hidden_state)
     single_layer = CLIPTextEncoder(encoder.tokenizer.vocab, dict(CONFIG, num_hidden_layers=1)).eval()
     single_layer.load_state_dict(encoder.state_dict(), strict=False)
@@ -81,8 +83,11 @@ def test_each_distinct_text_is_encoded_once(encoder, monkeypatch):
     encoder.cache.clear()  # of what other tests have encoded
     rows = []
     forward = encoder.model.encoder.forward
-    monkeypatch.setattr(encoder.model.encoder, 'forward',
-                        lambda **kwargs: rows.append(len(kwargs['inputs_embeds'])) or forward(**kwargs))
+    monkeypatch.setattr(
+        encoder.model.encoder,
+        'forward',
+        lambda **kwargs: rows.append(len(kwargs['inputs_embeds'])) or forward(**kwargs),
+    )
     text = encoder.encode([PROMPTS[1], PROMPTS[0], PROMPTS[1]])
     assert rows == [2] and text.lengths == (6, 3, 6) and torch.equal(text.hidden[0], text.hidden[2])
 

@@ -1,4 +1,5 @@
 """CoSwin: levels like TimmSwin's, convolutions where Swin gathers patches."""
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +40,9 @@ def test_parts_that_differ_from_swin_are_the_embedding_and_the_mergings(backbone
     swin = {name: value.shape for name, value in TimmSwin(**SIZES).state_dict().items()}
     different = {name for name in ours.keys() | swin.keys() if ours.get(name) != swin.get(name)}
     assert {name.rsplit('.', 2)[0] for name in different} == {
-        'model.patch_embed', *(f'model.layers.{i}.downsample' for i in (1, 2, 3))}
+        'model.patch_embed',
+        *(f'model.layers.{i}.downsample' for i in (1, 2, 3)),
+    }
     mergings = [stage.downsample.proj for stage in backbone.swin.model.layers[1:]]
     assert [tuple(conv.weight.shape) for conv in mergings] == [(48, 24, 3, 3), (96, 48, 3, 3), (192, 96, 3, 3)]
 
@@ -68,7 +71,10 @@ def test_the_h_scale_has_the_assumed_size():
     with torch.device('meta'):
         backbone = CoSwin()
     assert [norm.normalized_shape[0] for norm in backbone.swin.norms] == [704, 1408, 2816]
-    assert {block.attn.qkv.in_features // block.attn.num_heads
-            for stage in backbone.swin.model.layers for block in stage.blocks} == {32}
+    assert {
+        block.attn.qkv.in_features // block.attn.num_heads
+        for stage in backbone.swin.model.layers
+        for block in stage.blocks
+    } == {32}
     # the docstring says so
     assert round(sum(parameter.numel() for parameter in backbone.parameters()) / 1e6) == 681

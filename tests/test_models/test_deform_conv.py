@@ -78,8 +78,9 @@ def test_form_follows_the_device_and_tracing(monkeypatch):
 def test_memory_format_changes_nothing():
     inputs = random_inputs(5, 6, 1)
     plain = modulated_deform_conv(*inputs)
-    last = modulated_deform_conv(*(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-                                   for x in inputs))
+    last = modulated_deform_conv(
+        *(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+    )
     torch.testing.assert_close(last, plain, rtol=0, atol=1e-5)
     assert plain.is_contiguous(memory_format=torch.channels_last)
 

@@ -44,7 +44,8 @@ def test_a_batch_of_empty_images_costs_nothing_but_its_words_and_all_take_part()
     losses, bad = train((64, 64), 'none')
     assert bad == []
     assert {name: loss for name, loss in losses.items() if name not in ('loss_cls', 'loss_mlm')} == dict(
-        loss_bbox=0, loss_centerness=0, loss_inter=0, loss_mask=0)
+        loss_bbox=0, loss_centerness=0, loss_inter=0, loss_mask=0
+    )
     assert 0 < losses['loss_cls'] < 1
 
 
@@ -54,8 +55,9 @@ def test_hundreds_of_boxes_are_found_and_none():
     model.eval()
     batch = dict(inputs=[torch.zeros(3, 96, 96, dtype=torch.uint8)], data_samples=[sample((96, 96), 'none')])
     for limit, threshold in ((500, 0.0), (500, 1.0)):
-        model.bbox_head.test_cfg.update(max_per_img=limit, score_thr=threshold, nms_pre=1000,
-                                        nms=dict(type='nms', iou_threshold=0.95))
+        model.bbox_head.test_cfg.update(
+            max_per_img=limit, score_thr=threshold, nms_pre=1000, nms=dict(type='nms', iou_threshold=0.95)
+        )
         (result,) = model(**model.data_preprocessor(batch, False), mode='predict')
         found = result.pred_instances
         assert isinstance(found, InstanceData)
@@ -72,10 +74,10 @@ def test_texts_of_three_and_of_256_tokens_say_together_what_each_says_alone():
     assert lengths == [3, 256]
     both = model(images, samples, mode='tensor')
     for row, length in enumerate(lengths):
-        alone = model(images[row:row + 1], samples[row:row + 1], mode='tensor')
+        alone = model(images[row : row + 1], samples[row : row + 1], mode='tensor')
         for field in ('box_deltas', 'centerness'):
-            torch.testing.assert_close(getattr(both, field)[row:row + 1], getattr(alone, field), rtol=0, atol=1e-5)
-        torch.testing.assert_close(both.word_logits[row:row + 1, :, :length], alone.word_logits, rtol=0, atol=1e-5)
+            torch.testing.assert_close(getattr(both, field)[row : row + 1], getattr(alone, field), rtol=0, atol=1e-5)
+        torch.testing.assert_close(both.word_logits[row : row + 1, :, :length], alone.word_logits, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

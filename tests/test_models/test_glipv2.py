@@ -109,9 +109,7 @@ def test_rescale_divides_by_the_scale_factor(detector, images):
     sample.set_metainfo(dict(scale_factor=(2.0, 4.0)))
     (halved,) = predict(detector, images[:1], sample)
     # the last pixel is added after scaling
-    expected = (plain.bboxes - torch.tensor([0, 0, 1, 1])) / torch.tensor([2, 4, 2, 4]) + torch.tensor(
-        [0, 0, 1, 1]
-    )
+    expected = (plain.bboxes - torch.tensor([0, 0, 1, 1])) / torch.tensor([2, 4, 2, 4]) + torch.tensor([0, 0, 1, 1])
     torch.testing.assert_close(halved.bboxes, expected)
     with torch.no_grad():
         kept = detector.predict(images[:1], [sample], rescale=False)[0].pred_instances
@@ -139,9 +137,7 @@ def test_long_class_lists_are_split_per_image_and_merged(detector, images):
             (part,) = predict(detector, images[i : i + 1], data_sample(chunk))
             rows += [
                 [names.index(name), *box, score]
-                for name, box, score in zip(
-                    part.label_names, part.bboxes.tolist(), part.scores.tolist(), strict=True
-                )
+                for name, box, score in zip(part.label_names, part.bboxes.tolist(), part.scores.tolist(), strict=True)
             ]
         assert {row[0] for row in rows} == set(both[i].labels.tolist())
         # classes of every chunk are found
@@ -190,9 +186,7 @@ def test_image_without_a_prompt_says_how_to_give_one(detector, images, mode):
 @pytest.mark.parametrize('label', [2, 7])
 def test_label_outside_the_prompt_is_named(detector, images, label):
     sample = data_sample(('cat', 'dog'), boxes=[[4, 6, 50, 58]], labels=[label])
-    with pytest.raises(
-        PromptError, match=f'Label {label} of image "photo.jpg" is not in its prompt, which has 2 '
-    ):
+    with pytest.raises(PromptError, match=f'Label {label} of image "photo.jpg" is not in its prompt, which has 2 '):
         detector.loss(images[:1], [sample])
 
 

@@ -76,8 +76,9 @@ def test_second_stage_moves_the_mask_head_and_nothing_else_bit_by_bit(images):
         optimizer.step()
     moved = {name for name, value in detector.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {f'mask_head.{name}' for name, _ in detector.mask_head.named_parameters()}
-    assert all((parameter.grad is not None) == name.startswith('mask_head.')
-               for name, parameter in detector.named_parameters())
+    assert all(
+        (parameter.grad is not None) == name.startswith('mask_head.') for name, parameter in detector.named_parameters()
+    )
 
 
 def test_frozen_parts_are_in_eval_mode_and_keep_no_graph(images):

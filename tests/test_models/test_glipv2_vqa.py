@@ -1,4 +1,5 @@
 """A whole detector that is asked something: losses, answers, and boxes where it is grounded."""
+
 import numpy as np
 import pytest
 import torch
@@ -37,22 +38,34 @@ def test_a_plain_question_has_one_loss_and_needs_no_boxes():
 
 def test_questions_of_one_image_together_have_the_loss_of_each_alone():
     detector, images = _detector(), _images(2)
-    asked = [(0, QUESTION, _scores(1, 0, 0)), (0, 'how many stars are there?', _scores(0, 0, 0.9)),
-             (1, QUESTION, _scores(0, 1, 0))]
+    asked = [
+        (0, QUESTION, _scores(1, 0, 0)),
+        (0, 'how many stars are there?', _scores(0, 0, 0.9)),
+        (1, QUESTION, _scores(0, 1, 0)),
+    ]
     together = [
-        data_sample(questions=[text for image, text, _ in asked if image == 0],
-                    answer_scores=np.stack([scores for image, _, scores in asked if image == 0])),
-        data_sample(QUESTION, answer_scores=asked[2][2])]
-    alone = [detector.loss(images[image:image + 1], [data_sample(text, answer_scores=scores)])['loss_vqa']
-             for image, text, scores in asked]
+        data_sample(
+            questions=[text for image, text, _ in asked if image == 0],
+            answer_scores=np.stack([scores for image, _, scores in asked if image == 0]),
+        ),
+        data_sample(QUESTION, answer_scores=asked[2][2]),
+    ]
+    alone = [
+        detector.loss(images[image : image + 1], [data_sample(text, answer_scores=scores)])['loss_vqa']
+        for image, text, scores in asked
+    ]
     assert_close(detector.loss(images, together)['loss_vqa'], torch.stack(alone).mean())
 
 
 def test_a_grounded_question_adds_the_losses_of_its_boxes():
     detector = _detector(grounded=True)
     sample = data_sample(
-        QUESTION, boxes=[[8, 8, 40, 40]], labels=[0], answer_scores=_scores(1, 0, 0),
-        tokens_positive=[[[11, 19], [len(QUESTION) + 1, len(QUESTION) + 4]]])
+        QUESTION,
+        boxes=[[8, 8, 40, 40]],
+        labels=[0],
+        answer_scores=_scores(1, 0, 0),
+        tokens_positive=[[[11, 19], [len(QUESTION) + 1, len(QUESTION) + 4]]],
+    )
     losses = detector.loss(_images(1), [sample])
     assert set(losses) == {'loss_vqa', *GROUNDING}
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
@@ -83,7 +96,7 @@ def test_answers_of_a_batch_are_those_of_each_alone():
     with torch.no_grad():
         batch = detector.predict(images, [data_sample(text) for text in texts])
         for row, text in enumerate(texts):
-            alone = detector.predict(images[row:row + 1], [data_sample(text)])[0].pred_answers
+            alone = detector.predict(images[row : row + 1], [data_sample(text)])[0].pred_answers
             assert alone.texts == batch[row].pred_answers.texts
             assert alone.scores == pytest.approx(batch[row].pred_answers.scores, abs=1e-5)
 

@@ -48,14 +48,18 @@ class Oracle(nn.Module):
         for k, (*_, label) in enumerate(OBJECTS):
             mask = grey == 100 + k
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            boxes.append([columns[0] / scale_x, rows[0] / scale_y, (columns[-1] + 1) / scale_x,
-                          (rows[-1] + 1) / scale_y])
+            boxes.append(
+                [columns[0] / scale_x, rows[0] / scale_y, (columns[-1] + 1) / scale_x, (rows[-1] + 1) / scale_y]
+            )
             labels.append(label)
             whole = mask[np.arange(HEIGHT) * mask.shape[0] // HEIGHT][:, np.arange(WIDTH) * mask.shape[1] // WIDTH]
             masks.append(whole)
         found = InstanceData(
-            bboxes=torch.tensor(boxes, dtype=torch.float32), labels=torch.tensor(labels),
-            scores=torch.tensor([0.9, 0.8, 0.7]), label_names=[NAMES[label] for label in labels])
+            bboxes=torch.tensor(boxes, dtype=torch.float32),
+            labels=torch.tensor(labels),
+            scores=torch.tensor([0.9, 0.8, 0.7]),
+            label_names=[NAMES[label] for label in labels],
+        )
         found.masks = encode_mask_results(np.stack(masks)) if self.rle else torch.from_numpy(np.stack(masks))
         return found
 
@@ -71,13 +75,30 @@ def picture():
 def views(picture, scales=((60, 40),), flips=(0.0,), direction='horizontal', meta_keys=()):
     """What a test pipeline makes of one picture, as a batch of one."""
     keys = ('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', *meta_keys)
-    augment = TRANSFORMS.build(dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=scale, interpolation='nearest') for scale in scales],
-        [dict(type='RandomFlip', prob=prob, direction=direction) for prob in flips],
-        [dict(type='PackDetInputs', meta_keys=keys)]]))
-    return pseudo_collate([augment(dict(
-        img=picture, img_id=3, img_shape=(HEIGHT, WIDTH), ori_shape=(HEIGHT, WIDTH), text=NAMES,
-        custom_entities=True))])
+    augment = TRANSFORMS.build(
+        dict(
+            type='TestTimeAug',
+            transforms=[
+                [dict(type='Resize', scale=scale, interpolation='nearest') for scale in scales],
+                [dict(type='RandomFlip', prob=prob, direction=direction) for prob in flips],
+                [dict(type='PackDetInputs', meta_keys=keys)],
+            ],
+        )
+    )
+    return pseudo_collate(
+        [
+            augment(
+                dict(
+                    img=picture,
+                    img_id=3,
+                    img_shape=(HEIGHT, WIDTH),
+                    ori_shape=(HEIGHT, WIDTH),
+                    text=NAMES,
+                    custom_entities=True,
+                )
+            )
+        ]
+    )
 
 
 def tta(module, **cfg):
@@ -86,8 +107,11 @@ def tta(module, **cfg):
 
 
 def bitmaps(found):
-    return (np.asarray(found.masks) if isinstance(found.masks, torch.Tensor)
-            else np.stack([coco_mask.decode(mask).astype(bool) for mask in found.masks]))
+    return (
+        np.asarray(found.masks)
+        if isinstance(found.masks, torch.Tensor)
+        else np.stack([coco_mask.decode(mask).astype(bool) for mask in found.masks])
+    )
 
 
 def expected_masks():
@@ -116,8 +140,12 @@ def test_flips_and_scales_are_turned_back_exactly(picture, direction, rle):
 def test_each_scale_keeps_the_sizes_of_its_range(picture):
     # roots of areas in original pixels: 21.9, 18.3, 8.5; doubled in the second scale
     scales, flips = ((60, 40), (120, 80)), (0.0, 1.0)
-    for ranges, labels in ((((20, 99), (0, 20)), [0, 0]), (((20, 99), (0, 10)), [0]), (((0, 99), (0, 1)), [0, 1, 0]),
-                           (((17, 20), (40, 99)), [0, 1])):
+    for ranges, labels in (
+        (((20, 99), (0, 20)), [0, 0]),
+        (((20, 99), (0, 10)), [0]),
+        (((0, 99), (0, 1)), [0, 1, 0]),
+        (((17, 20), (40, 99)), [0, 1]),
+    ):
         (merged,) = tta(Oracle(), area_ranges=ranges).test_step(views(picture, scales, flips))
         assert merged.pred_instances.labels.tolist() == labels, ranges
 
@@ -145,8 +173,10 @@ def test_one_plain_view_is_the_plain_test(picture, build):
     batch = views(picture, ((120, 80),), meta_keys=keys)
     with torch.no_grad():
         (merged,) = tta(detector, max_per_img=8).test_step(batch)
-        plain = dict(inputs=[view[0] for view in batch['inputs']],
-                     data_samples=[DetDataSample(metainfo=view[0].metainfo) for view in batch['data_samples']])
+        plain = dict(
+            inputs=[view[0] for view in batch['inputs']],
+            data_samples=[DetDataSample(metainfo=view[0].metainfo) for view in batch['data_samples']],
+        )
         (expected,) = detector.test_step(plain)
     merged, expected = merged.pred_instances, expected.pred_instances
     assert len(expected) == 8
@@ -160,8 +190,7 @@ def test_one_plain_view_is_the_plain_test(picture, build):
 def test_the_shipped_settings_are_those_of_the_public_multi_scale_test():
     config = Config.fromfile('configs/_base_/tta.py')
     resizes, flips, _ = config.tta_pipeline[-1].transforms
-    assert [resize.scale[0] for resize in resizes] == [
-        400, 500, 600, 640, 700, 900, 1000, 1100, 1200, 1300, 1400, 1800]
+    assert [resize.scale[0] for resize in resizes] == [400, 500, 600, 640, 700, 900, 1000, 1100, 1200, 1300, 1400, 1800]
     assert {resize.scale[1] for resize in resizes} == {2500}
     assert [flip.prob for flip in flips] == [0.0, 1.0]
     assert len(config.tta_model.tta_cfg.area_ranges) == len(resizes)

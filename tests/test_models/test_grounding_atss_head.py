@@ -48,12 +48,8 @@ def test_logits_equal_the_formula_pair_by_pair(head):
     for image, anchor, word in ((0, 0, 0), (1, 50, 3), (0, 100, 5)):
         unit = fused.words[image, word] / fused.words[image, word].norm()
         projected = head.text_projection.weight @ (unit / 2) + head.text_projection.bias
-        expected = (
-            regions[image, anchor] @ projected / head.log_scale.exp() + unit @ head.bias_lang + head.bias0
-        )
-        assert float(outputs.word_logits[image, anchor, word]) == pytest.approx(
-            float(expected), rel=1e-4, abs=1e-5
-        )
+        expected = regions[image, anchor] @ projected / head.log_scale.exp() + unit @ head.bias_lang + head.bias0
+        assert float(outputs.word_logits[image, anchor, word]) == pytest.approx(float(expected), rel=1e-4, abs=1e-5)
 
 
 def test_levels_are_joined_fine_to_coarse_and_scaled(head):
@@ -112,9 +108,7 @@ def test_batch_loss_is_the_mix_of_the_single_losses(head):
         singles.append(loss_of(head, one, BOXES[i : i + 1], MAPS[i : i + 1]))
         counts.append(len(head.assign(head(one), BOXES[i : i + 1], MAPS[i : i + 1]).positive))
     for name in ('loss_cls', 'loss_centerness'):
-        expected = sum(
-            float(single[name]) * count for single, count in zip(singles, counts, strict=True)
-        ) / sum(counts)
+        expected = sum(float(single[name]) * count for single, count in zip(singles, counts, strict=True)) / sum(counts)
         assert float(both[name]) == pytest.approx(expected, rel=1e-4)
 
 
@@ -152,14 +146,11 @@ def test_a_box_without_words_lowers_the_average_but_trains_no_box(head):
     assert changed.num_assigned == targets.num_assigned
     assert len(changed.positive) == targets.num_assigned[1]
     losses = loss_of(head, fused, BOXES, wordless)
-    only_second = loss_of(
-        head, fused, [torch.zeros(0, 4), BOXES[1]], [torch.zeros(0, 6, dtype=torch.bool), MAPS[1]]
-    )
+    only_second = loss_of(head, fused, [torch.zeros(0, 4), BOXES[1]], [torch.zeros(0, 6, dtype=torch.bool), MAPS[1]])
     assert float(losses['loss_bbox']) == pytest.approx(float(only_second['loss_bbox']), rel=1e-5)
     # the same words are right, the divisor is larger
     divisors = [
-        sum(max(count, 1) for count in counts)
-        for counts in (targets.num_assigned, (0, targets.num_assigned[1]))
+        sum(max(count, 1) for count in counts) for counts in (targets.num_assigned, (0, targets.num_assigned[1]))
     ]
     assert float(losses['loss_cls']) * divisors[0] == pytest.approx(
         float(only_second['loss_cls']) * divisors[1], rel=1e-4

@@ -23,9 +23,7 @@ def outputs(deltas: torch.Tensor | None = None) -> GroundingOutputs:
     nothing = torch.full((1, 3, 3), -20.0)
     return GroundingOutputs(
         word_logits=torch.cat((nothing, PROBS.logit()[None])),
-        box_deltas=torch.cat(
-            (torch.zeros(1, 3, 4), torch.zeros(1, 3, 4) if deltas is None else deltas[None])
-        ),
+        box_deltas=torch.cat((torch.zeros(1, 3, 4), torch.zeros(1, 3, 4) if deltas is None else deltas[None])),
         centerness=torch.stack((torch.zeros(3), CENTERNESS.logit())),
         level_shapes=((1, 2), (1, 1)),
     )
@@ -47,9 +45,7 @@ def select(phrase_map: list[list[int]], deltas=None, image_shape=(32, 32), **cfg
 def as_dict(candidates: Candidates) -> dict[tuple[int, int], float]:
     return {
         (int(anchor), int(phrase)): float(score)
-        for anchor, phrase, score in zip(
-            candidates.anchors, candidates.phrases, candidates.scores, strict=True
-        )
+        for anchor, phrase, score in zip(candidates.anchors, candidates.phrases, candidates.scores, strict=True)
     }
 
 
@@ -121,9 +117,7 @@ def test_suppression_is_per_phrase_and_best_first():
 
 
 def test_max_per_img_keeps_the_best():
-    assert suppress(OVERLAPPING, None, ConfigDict(CFG, max_per_img=2)).scores.tolist() == pytest.approx(
-        [0.9, 0.8]
-    )
+    assert suppress(OVERLAPPING, None, ConfigDict(CFG, max_per_img=2)).scores.tolist() == pytest.approx([0.9, 0.8])
     assert len(suppress(OVERLAPPING, None, ConfigDict(CFG, max_per_img=-1))) == 3
 
 
@@ -135,9 +129,7 @@ def test_the_pixel_is_added_in_original_pixels():
 def test_small_boxes_are_dropped_in_original_pixels():
     flat = candidates([[0, 0, 10, 4], [0, 20, 10, 30]], [0.5, 0.4], [0, 0])
     assert len(suppress(flat, None, ConfigDict(CFG, min_bbox_size=3))) == 2
-    assert suppress(flat, (1.0, 2.0), ConfigDict(CFG, min_bbox_size=3)).scores.tolist() == pytest.approx(
-        [0.4]
-    )
+    assert suppress(flat, (1.0, 2.0), ConfigDict(CFG, min_bbox_size=3)).scores.tolist() == pytest.approx([0.4])
 
 
 def test_nothing_in_nothing_out():
@@ -170,8 +162,14 @@ def test_suppression_does_not_depend_on_the_place_in_the_list():
     # IoU of these is a little below and a little above the threshold; shifted by 1,202 * 1,333 pixels they are not
     boxes = [[0.0, 0.0, 100.0, 10.0], [0.0, 0.0, 59.98, 10.0], [1300.0, 0.0, 1332.0, 60.0]]
     low, high = (
-        suppress_prompts([candidates(boxes, [0.9, 0.8, 0.7], [0, 0, 0])], [(place,)], None,
-                         ConfigDict(nms=dict(type='nms', iou_threshold=0.6))).bboxes for place in (0, 1202))
+        suppress_prompts(
+            [candidates(boxes, [0.9, 0.8, 0.7], [0, 0, 0])],
+            [(place,)],
+            None,
+            ConfigDict(nms=dict(type='nms', iou_threshold=0.6)),
+        ).bboxes
+        for place in (0, 1202)
+    )
     assert len(low) == 3 and torch.equal(low, high)
 
 
@@ -185,9 +183,13 @@ def warnings(monkeypatch) -> list[str]:
 @pytest.mark.parametrize('cfg', [dict(), dict(min_bbox_size=0)])
 def test_what_is_no_number_is_left_out_and_not_sorted_first(warnings, cfg):
     nan = float('nan')
-    found = suppress(candidates([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, nan, 70, 10]],
-                                [0.5, nan, 0.9, 0.7], [0, 0, 1, 1]), None,
-                     ConfigDict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=10, **cfg))
+    found = suppress(
+        candidates(
+            [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, nan, 70, 10]], [0.5, nan, 0.9, 0.7], [0, 0, 1, 1]
+        ),
+        None,
+        ConfigDict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=10, **cfg),
+    )
     assert found.scores.tolist() == pytest.approx([0.9, 0.5]) and found.labels.tolist() == [1, 0]
     assert warnings == []  # something was found
 

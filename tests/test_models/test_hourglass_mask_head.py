@@ -33,8 +33,14 @@ def test_matching_equals_the_dense_form_with_gradients():
     head = build_head()
     features, words = torch.randn(3, CHANNELS, 14, 14), torch.randn(2, 6, TEXT_CHANNELS)
     images, word_map = torch.tensor([1, 0, 1]), torch.cat(WORD_MAPS)
-    parameters = [head.upsample.weight, head.upsample.bias, head.text_projection.weight, head.text_projection.bias,
-                  head.log_scale, head.bias_lang]
+    parameters = [
+        head.upsample.weight,
+        head.upsample.bias,
+        head.text_projection.weight,
+        head.text_projection.bias,
+        head.log_scale,
+        head.bias_lang,
+    ]
     fast = outputs_and_gradients(lambda x, w: head.match(x, w, images, word_map), (features, words), parameters)
     plain = outputs_and_gradients(lambda x, w: dense_match(head, x, w, images, word_map), (features, words), parameters)
     assert_same(fast, plain)
@@ -107,7 +113,8 @@ def test_images_without_boxes_cost_nothing_and_reach_every_parameter():
     head, fused = build_head(), fused_features((6, 4))
     none = [torch.zeros(0, 4)] * 2
     loss = head.loss(
-        fused, BOXES, none, [gt_masks(boxes) for boxes in none], [torch.zeros(0, 6, dtype=torch.bool)] * 2)['loss_mask']
+        fused, BOXES, none, [gt_masks(boxes) for boxes in none], [torch.zeros(0, 6, dtype=torch.bool)] * 2
+    )['loss_mask']
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
@@ -131,8 +138,9 @@ def prompts(fused) -> list[PromptFeatures]:
     """One image seen with two prompts: classes 0 and 2 in the first, 1 in the second."""
     ids, maps = ((0, 2), (1,)), (WORD_MAPS[0], WORD_MAPS[1])
     return [
-        PromptFeatures(tuple(level[row : row + 1] for level in fused.levels), fused.words[row : row + 1],
-                       maps[row], ids[row])
+        PromptFeatures(
+            tuple(level[row : row + 1] for level in fused.levels), fused.words[row : row + 1], maps[row], ids[row]
+        )
         for row in range(2)
     ]
 

@@ -40,9 +40,15 @@ def targets_of(anchors: list[list[int]], boxes: list[list[int]], labels=BOX_LABE
     places = [anchor + image * num_anchors for image, ids in enumerate(anchors) for anchor in ids]
     box_ids = [box for image_boxes in boxes for box in image_boxes]
     return GroundingTargets(
-        word_targets=word_targets, positive=torch.tensor(places, dtype=torch.long),
-        boxes=torch.zeros(len(places), 4), anchors=torch.zeros(len(places), 4),
-        box_ids=torch.tensor(box_ids, dtype=torch.long), num_positive=counts, num_assigned=counts, assigned=())
+        word_targets=word_targets,
+        positive=torch.tensor(places, dtype=torch.long),
+        boxes=torch.zeros(len(places), 4),
+        anchors=torch.zeros(len(places), 4),
+        box_ids=torch.tensor(box_ids, dtype=torch.long),
+        num_positive=counts,
+        num_assigned=counts,
+        assigned=(),
+    )
 
 
 def test_multi_positive_cross_entropy_on_paper():
@@ -59,7 +65,7 @@ def test_equals_the_formula(loss):
 
     features = join_levels(levels)
     regions = loss.region_projection(torch.stack((features[0, 5], features[0, 80], features[1, 40])))
-    words = loss.word_projection(torch.cat((text.embedded[0, :LENGTHS[0]], text.embedded[1, :LENGTHS[1]])))
+    words = loss.word_projection(torch.cat((text.embedded[0, : LENGTHS[0]], text.embedded[1, : LENGTHS[1]])))
     cosine = torch.cosine_similarity(regions[:, None], words[None], dim=-1) * math.e
     # [CLS] cat . red car [SEP] [CLS] dog . cat [SEP]: the cat of image 0 is also what image 1 asks for
     positive = [[0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 1, 0] + [0] * 5, [0] * 7 + [1, 0, 0, 0]]

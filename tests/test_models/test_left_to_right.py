@@ -61,7 +61,7 @@ def test_padding_changes_nothing(encoder):
     both = encoder(TOKENS, causal=True)
     assert both.causal and not encoder(TOKENS).causal
     for row, length in enumerate(LENGTHS):
-        alone = read(encoder, IDS[row:row + 1, :length])
+        alone = read(encoder, IDS[row : row + 1, :length])
         torch.testing.assert_close(both.hidden[row, :length], alone.hidden[0], rtol=0, atol=1e-5)
     assert both.embedded[1, 4:].abs().max() == 0
 
@@ -149,7 +149,7 @@ def test_text_layers_do_the_same(layer):
     torch.testing.assert_close(here[0, -1], layer(words, mask)[0, -1], rtol=0, atol=1e-5)
     past: KeyValues | None = None
     for place in range(4):
-        step, past = layer.step(words[:, place:place + 1], past)
+        step, past = layer.step(words[:, place : place + 1], past)
         torch.testing.assert_close(step[:, 0], here[:, place], rtol=0, atol=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_fusion_word_by_word_is_fusion_of_the_whole_text(text_layer):
     mask = torch.ones(2, 4, dtype=torch.bool)
     past = None
     for place in range(4):
-        step, past = neck.step(image, words[:, place:place + 1], past)
+        step, past = neck.step(image, words[:, place : place + 1], past)
         for beam in range(3):
             hidden = words.unflatten(0, (2, 3))[:, beam]
             whole = neck.fuse_text(image, TextFeatures(hidden, hidden, mask, lengths, causal=True)).words
@@ -217,8 +217,11 @@ def test_gradient_checkpointing_changes_no_gradient_of_the_neck():
         neck = build_neck(grad_checkpointing=saving)
         fused = neck(pyramid(), causal_text())
         loss = sum(level.square().sum() for level in fused.levels) + fused.words.square().sum()
-        used = [value for name, value in neck.named_parameters()
-                if not any(part in name for part in ('text_value', 'image_out', 'gamma_image'))]
+        used = [
+            value
+            for name, value in neck.named_parameters()
+            if not any(part in name for part in ('text_value', 'image_out', 'gamma_image'))
+        ]
         gradients.append(torch.autograd.grad(loss, used))
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(checkpointed, plain)

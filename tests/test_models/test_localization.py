@@ -24,17 +24,14 @@ def test_centerness_on_paper():
 
 
 def test_centerness_equals_the_formula():
-    expected = torch.tensor(
-        [plain_centerness(anchor, box) for anchor, box in zip(ANCHORS, TARGETS, strict=True)]
-    )
+    expected = torch.tensor([plain_centerness(anchor, box) for anchor, box in zip(ANCHORS, TARGETS, strict=True)])
     torch.testing.assert_close(centerness_target(ANCHORS, TARGETS), expected)
 
 
 def by_formula(total_centerness: float | None = None) -> tuple[float, float]:
     centerness = [plain_centerness(anchor, box) for anchor, box in zip(ANCHORS, TARGETS, strict=True)]
     box_term = sum(
-        (1 - plain_giou(box, target)) * weight
-        for box, target, weight in zip(BOXES, TARGETS, centerness, strict=True)
+        (1 - plain_giou(box, target)) * weight for box, target, weight in zip(BOXES, TARGETS, centerness, strict=True)
     )
     centerness_term = 0.0
     for logit, target in zip(LOGITS.tolist(), centerness, strict=True):

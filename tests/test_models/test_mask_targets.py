@@ -56,8 +56,9 @@ def test_objects_with_an_empty_mask_or_without_words_teach_nothing():
 
 def test_images_are_joined_in_order_and_may_be_empty():
     nothing = BitmapMasks([], 24, 32)
-    targets = assign([NO_BOXES, GT, NO_BOXES], [NO_BOXES, NO_BOXES, GT], [nothing, nothing, MASKS],
-                     [WORDS[:0], WORDS[:0], WORDS])
+    targets = assign(
+        [NO_BOXES, GT, NO_BOXES], [NO_BOXES, NO_BOXES, GT], [nothing, nothing, MASKS], [WORDS[:0], WORDS[:0], WORDS]
+    )
     assert [len(boxes) for boxes in targets.boxes] == [0, 0, 2]
     assert targets.masks.shape == (2, 4, 4)
     assert [words.shape for words in targets.word_maps] == [(0, 3), (0, 3), (2, 3)]

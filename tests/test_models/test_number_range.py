@@ -101,9 +101,12 @@ def test_scores_of_every_head_that_overflow_float16_are_limited():
     with torch.autocast(**HALF):
         outputs = grounding(fused)
         results = dict(
-            centerness=outputs.centerness, boxes=outputs.box_deltas, answers=answers(text),
+            centerness=outputs.centerness,
+            boxes=outputs.box_deltas,
+            answers=answers(text),
             masks=masks([level * 100 for level in pyramid()], fused.words, boxes, word_maps),
-            words=captions(text.hidden.clamp(-1, 1), table))
+            words=captions(text.hidden.clamp(-1, 1), table),
+        )
     for name, scores in results.items():
         assert scores.dtype == torch.float16, name
         assert scores.abs().max() == MOST, name

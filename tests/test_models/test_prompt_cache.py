@@ -21,7 +21,8 @@ def encoder() -> BertTextEncoder:
     encoder = BertTextEncoder(config=CONFIG).eval()
     encoder.rows = []
     encoder.model.register_forward_pre_hook(
-        lambda module, args, kwargs: encoder.rows.append(len(kwargs['input_ids'])), with_kwargs=True)
+        lambda module, args, kwargs: encoder.rows.append(len(kwargs['input_ids'])), with_kwargs=True
+    )
     return encoder
 
 

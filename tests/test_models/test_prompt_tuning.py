@@ -31,8 +31,10 @@ def build(tuning: dict | None = TUNING, **parts):
 
 
 def samples(names=NAMES) -> list:
-    return [data_sample(names, boxes=[[4, 6, 50, 58]], labels=[1]),
-            data_sample(names, boxes=[[10, 10, 40, 30], [2, 2, 60, 60]], labels=[0, 0])]
+    return [
+        data_sample(names, boxes=[[4, 6, 50, 58]], labels=[1]),
+        data_sample(names, boxes=[[10, 10, 40, 30], [2, 2, 60, 60]], labels=[0, 0]),
+    ]
 
 
 def train(detector, images, make_samples=samples, steps: int = 6, lr: float = 0.05) -> list[float]:
@@ -53,8 +55,11 @@ def train(detector, images, make_samples=samples, steps: int = 6, lr: float = 0.
 def count_encodings(detector, monkeypatch) -> list[int]:
     calls = []
     forward = detector.language_model.forward
-    monkeypatch.setattr(detector.language_model, 'forward',
-                        lambda tokens, **how: calls.append(len(tokens.lengths)) or forward(tokens, **how))
+    monkeypatch.setattr(
+        detector.language_model,
+        'forward',
+        lambda tokens, **how: calls.append(len(tokens.lengths)) or forward(tokens, **how),
+    )
     return calls
 
 
@@ -84,8 +89,9 @@ def test_the_prompt_alone_learns_and_the_base_keeps_its_bits(images):
 
 def test_frozen_parts_stay_in_eval_mode():
     detector = build().train()
-    assert not any(part.training for name, part in detector.named_children()
-                   if name not in ('prompt_tuning', 'data_preprocessor'))
+    assert not any(
+        part.training for name, part in detector.named_children() if name not in ('prompt_tuning', 'data_preprocessor')
+    )
 
 
 def test_the_prompt_is_encoded_once_for_the_run(images, monkeypatch):
@@ -103,13 +109,14 @@ def test_the_prompt_is_encoded_once_for_the_run(images, monkeypatch):
 def test_the_residual_reaches_both_fusion_and_matching():
     detector = build()
     with torch.no_grad():
-        detector.prompt_tuning.residuals[0].copy_(torch.arange(6.)[:, None].expand(-1, TEXT_CHANNELS))
+        detector.prompt_tuning.residuals[0].copy_(torch.arange(6.0)[:, None].expand(-1, TEXT_CHANNELS))
     prompts = [prompt_from_classes(NAMES)]
     plain = detector.language_model.encode(prompts)
     tuned = detector.prompt_tuning.encode(detector.language_model, prompts)
     for field in ('hidden', 'embedded'):
         torch.testing.assert_close(
-            (getattr(tuned, field) - getattr(plain, field))[0], torch.arange(6.)[:, None].expand(-1, TEXT_CHANNELS))
+            (getattr(tuned, field) - getattr(plain, field))[0], torch.arange(6.0)[:, None].expand(-1, TEXT_CHANNELS)
+        )
 
 
 def test_masks_teach_the_prompt_too(images):
@@ -148,9 +155,13 @@ def test_a_training_image_keeps_the_boxes_its_chunk_can_name():
         shown = tuning.training_sample(sample)
         names = shown.prompt.names
         seen.add(names)
-        kept = {names[label]: box[0] for label, box in zip(
-            shown.gt_instances.labels.tolist(), shown.gt_instances.bboxes.tolist(), strict=True)}
-        assert kept == {name: place for name, place in ((MANY[1], 0.), (MANY[5], 1.), (MANY[3], 2.)) if name in names}
+        kept = {
+            names[label]: box[0]
+            for label, box in zip(shown.gt_instances.labels.tolist(), shown.gt_instances.bboxes.tolist(), strict=True)
+        }
+        assert kept == {
+            name: place for name, place in ((MANY[1], 0.0), (MANY[5], 1.0), (MANY[3], 2.0)) if name in names
+        }
         assert sample.gt_instances.labels.tolist() == [1, 5, 3]
     assert seen == {MANY[:3], MANY[3:6], MANY[6:]}
 
@@ -160,8 +171,10 @@ def test_positional_residuals_count_tokens_of_prompts_that_differ(images):
     assert detector.prompt_tuning.residuals[0].shape == (256, TEXT_CHANNELS)
 
     def phrases():
-        return [data_sample('the old car', tokens_positive=[[[0, 11]]], boxes=[[4, 6, 50, 58]], labels=[0]),
-                data_sample('a red and a white dog', tokens_positive=-1, boxes=[[4, 6, 50, 58]], labels=[0])]
+        return [
+            data_sample('the old car', tokens_positive=[[[0, 11]]], boxes=[[4, 6, 50, 58]], labels=[0]),
+            data_sample('a red and a white dog', tokens_positive=-1, boxes=[[4, 6, 50, 58]], labels=[0]),
+        ]
 
     losses = train(detector, images, phrases)
     assert losses[-1] < losses[0]
@@ -190,8 +203,9 @@ def test_a_saved_prompt_loads_to_the_same_detections(images, tmp_path):
     by_config = build(None, tuned_prompt=str(tmp_path / 'task.safetensors'))
     assert torch.equal(scores(by_config, images[:1], data_sample()), expected)
     with torch.no_grad():
-        mixed = other.predict(images[[0, 0]], [
-            data_sample(tuned_prompt=str(tmp_path / 'task.safetensors')), data_sample(('dog',))])
+        mixed = other.predict(
+            images[[0, 0]], [data_sample(tuned_prompt=str(tmp_path / 'task.safetensors')), data_sample(('dog',))]
+        )
     torch.testing.assert_close(mixed[0].pred_instances.scores, expected)
     assert set(mixed[1].pred_instances.label_names) == {'dog'}
 
@@ -236,8 +250,10 @@ def test_a_refused_prompt_leaves_the_one_that_was_set(images):
 
 def test_the_fingerprint_is_computed_once_for_many_prompts_and_again_after_a_step(monkeypatch):
     calls = []
-    monkeypatch.setattr('glipv2_mmdet.models.prompt_tuning.base_fingerprint',
-                        lambda model: calls.append(model) or base_fingerprint(model))
+    monkeypatch.setattr(
+        'glipv2_mmdet.models.prompt_tuning.base_fingerprint',
+        lambda model: calls.append(model) or base_fingerprint(model),
+    )
     detector = build(None)
     prompts = [tuned_prompt(detector, names) for names in (('cat',), ('dog',), ('tree',))]
     for prompt in prompts:
@@ -285,6 +301,7 @@ def test_a_file_that_is_no_prompt_is_named(tmp_path, content):
 
 def test_weights_of_something_else_are_no_prompt(tmp_path):
     from safetensors.torch import save_file
+
     save_file({'a': torch.ones(1)}, tmp_path / 'x.safetensors')
     with pytest.raises(TunedPromptError, match='has the format None; expected "glipv2_mmdet tuned prompt, version 1"'):
         TunedPrompt.load(tmp_path / 'x.safetensors')
@@ -319,6 +336,8 @@ def test_classes_can_be_those_of_a_registered_data_set():
 
 def test_an_image_without_boxes_is_shown_a_chunk():
     tuning = PromptTuning(PromptTokenizer(), TEXT_CHANNELS, MANY, chunked_size=3)
-    empty = DetDataSample(metainfo=dict(text=MANY), gt_instances=InstanceData(
-        bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)))
+    empty = DetDataSample(
+        metainfo=dict(text=MANY),
+        gt_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)),
+    )
     assert len(tuning.training_sample(empty).gt_instances) == 0

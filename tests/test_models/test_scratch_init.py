@@ -10,8 +10,15 @@ from glipv2_mmdet.models.language_models.scratch_init import NEIGHBOURS, init_fr
 from glipv2_mmdet.text import parse_prompt
 
 CONFIG = dict(
-    hidden_size=96, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32, hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0, initializer_range=0.08, attn_implementation='eager')
+    hidden_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=32,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+    initializer_range=0.08,
+    attn_implementation='eager',
+)
 PROMPT = parse_prompt([f'{colour} {shape}' for colour in ('red', 'green', 'blue') for shape in ('circle', 'square')])
 
 

@@ -56,9 +56,7 @@ def test_equals_plain_form(layer, words, mask):
 
 
 def test_equals_berts_own_layer(layer, words):
-    config = BertConfig(
-        vocab_size=10, hidden_size=24, num_hidden_layers=1, num_attention_heads=4, intermediate_size=36
-    )
+    config = BertConfig(vocab_size=10, hidden_size=24, num_hidden_layers=1, num_attention_heads=4, intermediate_size=36)
     bert = BertModel(config, add_pooling_layer=False).eval()
     state = {
         f'encoder.layer.0.{NAMES[name.split(".")[0]]}.{name.split(".")[1]}': value
@@ -129,10 +127,12 @@ def test_equals_clips_own_layer(clip_layer, words, mask):
     )
     config._attn_implementation = 'sdpa'
     clip = CLIPEncoder(config)
-    clip.load_state_dict({
-        f'layers.0.{CLIP_NAMES[name.split(".")[0]]}.{name.split(".")[1]}': value
-        for name, value in clip_layer.state_dict().items()
-    })
+    clip.load_state_dict(
+        {
+            f'layers.0.{CLIP_NAMES[name.split(".")[0]]}.{name.split(".")[1]}': value
+            for name, value in clip_layer.state_dict().items()
+        }
+    )
     with torch.no_grad():
         expected = clip(inputs_embeds=words, attention_mask=None if mask is None else mask[:, None, None])
         real = slice(None) if mask is None else mask

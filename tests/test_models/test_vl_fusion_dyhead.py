@@ -83,8 +83,7 @@ def test_with_early_fusion_each_side_sees_the_other():
         other_text = neck(pyramid(), text_features((6, 4), seed=9))
     assert not torch.allclose(here.words[text.mask], other_image.words[text.mask], atol=1e-3)
     assert all(
-        not torch.allclose(level, other, atol=1e-5)
-        for level, other in zip(here.levels, other_text.levels, strict=True)
+        not torch.allclose(level, other, atol=1e-5) for level, other in zip(here.levels, other_text.levels, strict=True)
     )
 
 
@@ -154,9 +153,11 @@ def test_words_tell_left_from_right_by_places_alone():
         blind, seeing = build(num_blocks=1), build(num_blocks=1, places=True)
         with torch.no_grad():
             assert torch.allclose(
-                blind(levels, text, words_only).words, blind(mirrored, text, words_only).words, atol=1e-6)
+                blind(levels, text, words_only).words, blind(mirrored, text, words_only).words, atol=1e-6
+            )
             assert not torch.allclose(
-                seeing(levels, text, words_only).words, seeing(mirrored, text, words_only).words, atol=1e-3)
+                seeing(levels, text, words_only).words, seeing(mirrored, text, words_only).words, atol=1e-3
+            )
 
 
 @pytest.mark.parametrize('kind', [True, 'attention'])
@@ -175,13 +176,14 @@ def test_texts_read_left_to_right_see_places_too():
         torch.testing.assert_close(tokens, attention.prepare(join_levels(levels), level_places(levels)))
         past, steps = None, []
         for position in range(text.hidden.shape[1]):
-            word, past = neck.step(neck.encode_image(levels), text.hidden[:, position:position + 1], past)
+            word, past = neck.step(neck.encode_image(levels), text.hidden[:, position : position + 1], past)
             steps.append(word)
     torch.testing.assert_close(torch.cat(steps, dim=1)[text.mask], whole[text.mask], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(('settings', 'words_only'), [
-    (dict(num_blocks=1), True), (dict(num_blocks=1), False), (dict(num_blocks=2), True)])
+@pytest.mark.parametrize(
+    ('settings', 'words_only'), [(dict(num_blocks=1), True), (dict(num_blocks=1), False), (dict(num_blocks=2), True)]
+)
 def test_texts_of_one_image_get_what_each_gets_alone(settings, words_only):
     neck, levels, text = build(**settings), pyramid(), text_features((6, 4, 5, 2))
     images = [0, 1, 1, 1]  # not equally many
@@ -190,9 +192,12 @@ def test_texts_of_one_image_get_what_each_gets_alone(settings, words_only):
         return neck(parts, text, words_only, images).words[text.mask]
 
     def alone(*parts):
-        return torch.cat([
-            neck([level[image:image + 1] for level in parts], text.select([row]), words_only).words[0]
-            for row, image in enumerate(images)])
+        return torch.cat(
+            [
+                neck([level[image : image + 1] for level in parts], text.select([row]), words_only).words[0]
+                for row, image in enumerate(images)
+            ]
+        )
 
     block = neck.blocks[0]
     parameters = [block['text_layer'].value.weight, block['attention'].text_key.weight, block['attention'].gamma_text]

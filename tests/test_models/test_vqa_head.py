@@ -1,4 +1,5 @@
 """VQAHead: pooling, loss, and answers in words."""
+
 import math
 
 import pytest
@@ -11,8 +12,9 @@ from tests.test_models.nano import TEXT_CHANNELS, text_features
 
 def _head(num_answers=3, answers=('yes', 'no', '2'), **settings):
     torch.manual_seed(0)
-    head = MODELS.build(dict(type='VQAHead', text_channels=TEXT_CHANNELS, num_answers=num_answers, answers=answers,
-                             **settings))
+    head = MODELS.build(
+        dict(type='VQAHead', text_channels=TEXT_CHANNELS, num_answers=num_answers, answers=answers, **settings)
+    )
     return head.eval()
 
 
@@ -21,7 +23,7 @@ def test_padding_and_other_questions_change_nothing():
     both = head(text)
     assert both.shape == (2, 3)
     for row in (0, 1):
-        assert_close(head(text.select([row])), both[row:row + 1])
+        assert_close(head(text.select([row])), both[row : row + 1])
 
 
 def test_infinite_padding_is_not_read():
@@ -50,6 +52,7 @@ def test_the_loss_is_summed_over_answers_and_averaged_over_questions():
 
     def bce(logit, target):
         return -(target * math.log(1 / (1 + math.exp(-logit))) + (1 - target) * math.log(1 / (1 + math.exp(logit))))
+
     first = bce(0, 0.3) + bce(1, 1) + bce(-1, 0)
     second = bce(0, 0) + bce(1, 0) + bce(-1, 0)
     assert head.loss(text, targets).item() == pytest.approx(2 * (first + second) / 2, rel=1e-5)

@@ -1,4 +1,5 @@
 """Files that run something when they are unpickled: what they would do is create a file, so that it shows."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -25,7 +26,7 @@ class Payload:
         self.mark = mark
 
     def __reduce__(self) -> tuple[Callable, tuple]:
-        return Path.touch, (self.mark, )
+        return Path.touch, (self.mark,)
 
 
 def evil_checkpoint(file: Path, mark: Path, form: str = 'zip') -> Path:
@@ -41,8 +42,14 @@ def evil_checkpoint(file: Path, mark: Path, form: str = 'zip') -> Path:
 def evil_tar(file: Path, mark: Path) -> Path:
     """A WebDataset shard with members that webdataset's own decoders would unpickle."""
     evil = pickle.dumps(Payload(mark))
-    members = {'a.jpg': b'no picture', 'a.json': b'{"caption": "a dog"}', 'a.pyd': evil, 'a.pickle': evil,
-               'a.pkl': evil, 'a.pth': evil}
+    members = {
+        'a.jpg': b'no picture',
+        'a.json': b'{"caption": "a dog"}',
+        'a.pyd': evil,
+        'a.pickle': evil,
+        'a.pkl': evil,
+        'a.pth': evil,
+    }
     with tarfile.open(file, 'w') as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
@@ -68,9 +75,9 @@ def load_tool(name: str) -> ModuleType:
 def evil_program(file: Path, mark: Path) -> Path:
     """A ``.pt2`` program with a payload where its example inputs are."""
     clean = file.with_name('clean.pt2')
-    torch.export.save(torch.export.export(torch.nn.Linear(1, 1), (torch.zeros(1, 1), )), str(clean))
+    torch.export.save(torch.export.export(torch.nn.Linear(1, 1), (torch.zeros(1, 1),)), str(clean))
     evil = io.BytesIO()
-    torch.save(((Payload(mark), ), {}), evil)
+    torch.save(((Payload(mark),), {}), evil)
     with zipfile.ZipFile(clean) as read, zipfile.ZipFile(file, 'w') as write:
         for member in read.infolist():
             name = member.filename.replace('clean/', f'{file.stem}/', 1)

@@ -1,4 +1,5 @@
 """Addresses that lead into the own network are not fetched, however they are written and wherever a redirect points."""
+
 from __future__ import annotations
 
 import socket
@@ -31,14 +32,37 @@ def names(monkeypatch, answers: dict[str, list[str]]) -> list[str]:
             return look_up(host, port, *args, **settings)
         number = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
         return look_up(number, port, *args, **settings)
+
     monkeypatch.setattr(socket, 'getaddrinfo', answer)
     return asked
 
 
-@pytest.mark.parametrize('host', [
-    '127.0.0.1', 'localhost', '127.1', '2130706433', '0x7f000001', '0177.0.0.1', '0', '[::1]', '[::]',
-    '[::ffff:127.0.0.1]', '[::ffff:a9fe:a9fe]', '[64:ff9b::7f00:1]', '[2002:7f00:1::]', '169.254.169.254', '10.1.2.3',
-    '172.16.0.1', '192.168.1.1', '100.64.0.1', '[fe80::1]', '[fd00::1]', '224.0.0.1'])
+@pytest.mark.parametrize(
+    'host',
+    [
+        '127.0.0.1',
+        'localhost',
+        '127.1',
+        '2130706433',
+        '0x7f000001',
+        '0177.0.0.1',
+        '0',
+        '[::1]',
+        '[::]',
+        '[::ffff:127.0.0.1]',
+        '[::ffff:a9fe:a9fe]',
+        '[64:ff9b::7f00:1]',
+        '[2002:7f00:1::]',
+        '169.254.169.254',
+        '10.1.2.3',
+        '172.16.0.1',
+        '192.168.1.1',
+        '100.64.0.1',
+        '[fe80::1]',
+        '[fd00::1]',
+        '224.0.0.1',
+    ],
+)
 def test_every_way_to_write_a_private_address_is_refused(host, server):
     port = server.url.rpartition(':')[2]
     with pytest.raises(FetchError, match=r'an address of this machine or its network.*GLIPV2_PRIVATE_ADDRESSES=1'):
@@ -78,6 +102,7 @@ def test_the_connection_goes_to_the_number_that_was_checked(server, monkeypatch)
     def recorded(address, *args, **settings):
         connected.append(address)
         return connect(('127.0.0.1', port), *args, **settings)
+
     monkeypatch.setattr(socket, 'create_connection', recorded)
     assert fetch(f'http://photos.example:{port}/data') == b'secret'
     # no third look-up of the name
@@ -88,8 +113,9 @@ def test_the_connection_goes_to_the_number_that_was_checked(server, monkeypatch)
 def test_a_redirect_into_the_network_is_refused(server, monkeypatch):
     names(monkeypatch, {'photos.example': [PUBLIC]})
     port, connect = int(server.url.rpartition(':')[2]), socket.create_connection
-    monkeypatch.setattr(socket, 'create_connection',
-                        lambda address, *more, **settings: connect(('127.0.0.1', port), *more, **settings))
+    monkeypatch.setattr(
+        socket, 'create_connection', lambda address, *more, **settings: connect(('127.0.0.1', port), *more, **settings)
+    )
     for target in (f'http://127.0.0.1:{port}/data', 'http://169.254.169.254/latest', 'http://[::1]/data'):
         server.redirects['/old'] = target
         with pytest.raises(FetchError, match='an address of this machine'):

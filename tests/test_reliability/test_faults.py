@@ -1,4 +1,5 @@
 """A sample of the campaign (benchmarks/reliability/faults.py): real runs, hurt and resumed, equal to the last bit."""
+
 from __future__ import annotations
 
 import random
@@ -15,7 +16,8 @@ from benchmarks.reliability.tiny_run import TinyRun, log_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='processes are found in /proc, which is not here')]
+    pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='processes are found in /proc, which is not here'),
+]
 
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,7 @@
 
 The whole of it: benchmarks/reliability/load.py.
 """
+
 from __future__ import annotations
 
 import sys
@@ -62,15 +63,23 @@ def test_a_wrong_answer_and_an_error_would_be_seen(model):
     request = Request.make(0, seed=1)
     first, other = request.answer(model), Request.make(3, seed=1).answer(model)
     assert same(first, request.answer(model)) and not same(first, other)
-    error, = answer_all(model, [Request('detect', '', request.image)], 1)
+    (error,) = answer_all(model, [Request('detect', '', request.image)], 1)
     assert isinstance(error, ValueError) and not same(error, error)
     assert failures(dict(load_errors=1, demo_right=0)) == ['load_errors', 'demo_right']
 
 
 def test_every_cache_of_the_package_is_known(model):
     names = {cache.name.rpartition('.')[2] for cache in caches(model)}
-    assert {'PromptCache', 'TunedPrompt files', '_tokenize', '_count', '_split', '_shift_mask', 'label_font',
-            'category_id'} <= names
+    assert {
+        'PromptCache',
+        'TunedPrompt files',
+        '_tokenize',
+        '_count',
+        '_split',
+        '_shift_mask',
+        'label_font',
+        'category_id',
+    } <= names
     assert FINITE_CACHES.keys() <= names
 
 
@@ -112,7 +121,8 @@ def test_the_prompt_cache_holds_under_threads():
                 assert found.lengths == rows[text].lengths and torch.equal(found.hidden, rows[text].hidden)
         except (AssertionError, KeyError, RuntimeError) as error:
             errors.append(error)
-    threads = [threading.Thread(target=work, args=(number, )) for number in range(8)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -130,6 +140,7 @@ def test_a_prompt_of_earlier_weights_is_not_kept():
             encoder.weight.add_(1)
             cache.encode(encoder, ['other'], lambda _: row)
         return row
+
     with torch.no_grad():
         cache.encode(encoder, ['a'], meanwhile)
     assert len(cache) == 1 and 'a' not in cache._encoded
@@ -140,7 +151,7 @@ def test_files_of_prompts_are_forgotten_under_threads(tmp_path, monkeypatch, res
     monkeypatch.setattr(tuned_prompt, '_MAX_LOADED', 2)
     files = [tmp_path / f'{number}.safetensors' for number in range(6)]
     for number, file in enumerate(files):
-        TunedPrompt((torch.full((1, 2), float(number)), ), ((5, ), ), ('cat', ), {}, -1, 'f', 'base').save(file)
+        TunedPrompt((torch.full((1, 2), float(number)),), ((5,),), ('cat',), {}, -1, 'f', 'base').save(file)
     errors = []
 
     def work(first: int) -> None:
@@ -150,7 +161,8 @@ def test_files_of_prompts_are_forgotten_under_threads(tmp_path, monkeypatch, res
                 assert TunedPrompt.load(files[number]).residuals[0][0, 0] == number
         except (AssertionError, KeyError, RuntimeError) as error:
             errors.append(error)
-    threads = [threading.Thread(target=work, args=(number, )) for number in range(6)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,5 @@
 """Nothing grows while training goes on: a short sample. The whole of it: benchmarks/reliability/long_run.py."""
+
 from __future__ import annotations
 
 import gc
@@ -30,6 +31,7 @@ STEPS, LOOK_AT = 24, (8, 16, 24)
 @HOOKS.register_module()
 class Inventory(Hook):
     """Counts what the process holds after some steps."""
+
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -39,21 +41,36 @@ class Inventory(Hook):
         if runner.iter + 1 in LOOK_AT:
             gc.collect()
             tensors = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
-            self.counts.append(Counter(
-                tensors=len(tensors), megabytes=sum(item.numel() * item.element_size() for item in tensors) >> 20,
-                objects=len(gc.get_objects()), files=len(os.listdir('/proc/self/fd')),
-                threads=threading.active_count()))
+            self.counts.append(
+                Counter(
+                    tensors=len(tensors),
+                    megabytes=sum(item.numel() * item.element_size() for item in tensors) >> 20,
+                    objects=len(gc.get_objects()),
+                    files=len(os.listdir('/proc/self/fd')),
+                    threads=threading.active_count(),
+                )
+            )
 
 
 @pytest.mark.slow
 def test_a_step_leaves_no_tensor_object_file_or_thread(shapes_dir, tmp_path):
     config = Config.fromfile(config_of('glipv2-nano'))
-    config.merge_from_dict({
-        'model.backbone.depths': (1, 1, 1, 1), 'work_dir': str(tmp_path), 'train_cfg.max_iters': STEPS,
-        'train_cfg.val_interval': STEPS + 1, 'default_hooks.checkpoint.interval': 8,
-        'default_hooks.logger.interval': 4, 'train_dataloader.batch_size': 1, 'train_dataloader.num_workers': 0,
-        'train_dataloader.persistent_workers': False, 'train_dataloader.dataset.data_root': f'{shapes_dir}/',
-        'train_dataloader.dataset.pipeline.3.scale': (64, 64), 'log_level': 'WARNING'})
+    config.merge_from_dict(
+        {
+            'model.backbone.depths': (1, 1, 1, 1),
+            'work_dir': str(tmp_path),
+            'train_cfg.max_iters': STEPS,
+            'train_cfg.val_interval': STEPS + 1,
+            'default_hooks.checkpoint.interval': 8,
+            'default_hooks.logger.interval': 4,
+            'train_dataloader.batch_size': 1,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'train_dataloader.dataset.data_root': f'{shapes_dir}/',
+            'train_dataloader.dataset.pipeline.3.scale': (64, 64),
+            'log_level': 'WARNING',
+        }
+    )
     config.experiment_name = 'inventory'
     config.custom_hooks.append(dict(type='Inventory'))
     for part in ('val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg'):
@@ -70,9 +87,10 @@ def test_a_step_leaves_no_tensor_object_file_or_thread(shapes_dir, tmp_path):
     assert third['objects'] - second['objects'] <= second['objects'] - first['objects'] + 1000, inventory.counts
 
 
-def samples(memory, files=(100, ), children=(3, ), threads=(9, )) -> list[Holdings]:
-    return [Holdings(float(k), value, files[k % len(files)], children[-1], threads[-1])
-            for k, value in enumerate(memory)]
+def samples(memory, files=(100,), children=(3,), threads=(9,)) -> list[Holdings]:
+    return [
+        Holdings(float(k), value, files[k % len(files)], children[-1], threads[-1]) for k, value in enumerate(memory)
+    ]
 
 
 def test_a_drift_is_what_grows_after_the_start():
@@ -109,9 +127,11 @@ def test_a_leak_fails_the_campaign():
 
 
 def test_a_family_is_seen_with_what_it_holds(tmp_path):
-    code = ('import subprocess, sys, time; files = [open(sys.argv[1], "w") for _ in range(7)]; '
-            'block = b"x" * 64000000; child = subprocess.Popen(["sleep", "60"]); '
-            'print("ready", flush=True); time.sleep(60)')
+    code = (
+        'import subprocess, sys, time; files = [open(sys.argv[1], "w") for _ in range(7)]; '
+        'block = b"x" * 64000000; child = subprocess.Popen(["sleep", "60"]); '
+        'print("ready", flush=True); time.sleep(60)'
+    )
     with subprocess.Popen([sys.executable, '-c', code, str(tmp_path / 'a')], stdout=subprocess.PIPE) as process:
         try:
             process.stdout.readline()

@@ -39,10 +39,13 @@ def test_detectors_on_extreme_numbers_are_finite_or_stopped():
     assert len(results) == 5
 
 
-@pytest.mark.parametrize(('loss', 'expected'), [
-    (lambda x, part: (x * float('nan')).detach().sum() + x.sum(), 'Step 1, rank 0 of 1: loss is nan'),
-    (lambda x, part: x.sum() + part.weight.sum(), "no gradient for ['part.bias']"),
-])
+@pytest.mark.parametrize(
+    ('loss', 'expected'),
+    [
+        (lambda x, part: (x * float('nan')).detach().sum() + x.sum(), 'Step 1, rank 0 of 1: loss is nan'),
+        (lambda x, part: x.sum() + part.weight.sum(), "no gradient for ['part.bias']"),
+    ],
+)
 def test_the_campaign_tells_what_is_wrong(loss, expected):
     part = torch.nn.Linear(1, 1, bias='bias' in expected)
     part.weight.requires_grad_('bias' in expected)

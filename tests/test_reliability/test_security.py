@@ -1,4 +1,5 @@
 """No file of a stranger runs code: checkpoints at every entry, shards, arrays, model folders, names in configs."""
+
 from __future__ import annotations
 
 import json
@@ -152,8 +153,9 @@ def tool_test(file, folder, config):
 @entry
 def tool_train_from_weights(file, folder, config):
     tool = load_tool('train')
-    _start(tool.build_config(tool.parse_args([config, '--work-dir', str(folder), '--cfg-options',
-                                              f'load_from={file}'])))
+    _start(
+        tool.build_config(tool.parse_args([config, '--work-dir', str(folder), '--cfg-options', f'load_from={file}']))
+    )
 
 
 @entry
@@ -201,8 +203,11 @@ def downloaded_file(file, folder, config):
     digest = sha256(file)[:8]
     with web_server() as server:
         server.files[f'/glip-{digest}.pth'] = file.read_bytes()
-        download(PublicCheckpoint('glip-t', f'https://weights.example/glip-{digest}.pth', digest), folder / 'cache',
-                 server.url)
+        download(
+            PublicCheckpoint('glip-t', f'https://weights.example/glip-{digest}.pth', digest),
+            folder / 'cache',
+            server.url,
+        )
 
 
 def _start(config: Config) -> None:
@@ -229,8 +234,11 @@ def test_a_malicious_checkpoint_is_refused_and_nothing_runs(name, tmp_path, nano
 def test_every_format_is_refused_by_name_and_says_what_to_do(form, tmp_path):
     mark = tmp_path / 'mark'
     file = evil_checkpoint(tmp_path / 'evil.pth', mark, form)
-    with pytest.raises(UnsafeCheckpointError, match=r'(?s)evil\.pth" cannot be read as weights.*may be an attack.*'
-                                                    r'\.safetensors file, which cannot hold code.*--trust'):
+    with pytest.raises(
+        UnsafeCheckpointError,
+        match=r'(?s)evil\.pth" cannot be read as weights.*may be an attack.*'
+        r'\.safetensors file, which cannot hold code.*--trust',
+    ):
         read_checkpoint(file)
     assert not mark.exists()
 
@@ -364,12 +372,21 @@ def saved(nano, tmp_path_factory) -> Path:
 
 CONFIG_CODE = 'from pathlib import Path\nPath("mark").touch()\nmodel = dict(type="GLIPv2")\n'
 ATTACKS = {
-    'opens a config': lambda c: c['model'].update(backbone=dict(
-        type='KnowledgeDistillationSingleStageDetector', backbone={}, neck={}, bbox_head={}, teacher_config='evil.py')),
-    'evaluates its argument': lambda c: c['model']['bbox_head'].update(assigner=dict(
-        type='CameraMotionCompensation', warp_mode='__import__("pathlib").Path("mark").touch()')),
-    'start weights in another scope': lambda c: c['model']['backbone'].update(init_cfg=dict(
-        type='mmdet.Pretrained', checkpoint='evil.pth')),
+    'opens a config': lambda c: c['model'].update(
+        backbone=dict(
+            type='KnowledgeDistillationSingleStageDetector',
+            backbone={},
+            neck={},
+            bbox_head={},
+            teacher_config='evil.py',
+        )
+    ),
+    'evaluates its argument': lambda c: c['model']['bbox_head'].update(
+        assigner=dict(type='CameraMotionCompensation', warp_mode='__import__("pathlib").Path("mark").touch()')
+    ),
+    'start weights in another scope': lambda c: c['model']['backbone'].update(
+        init_cfg=dict(type='mmdet.Pretrained', checkpoint='evil.pth')
+    ),
     'is no GLIPv2': lambda c: c.update(model=dict(type='mmdet.ATSS', backbone={})),
     'is a list': lambda c: c.update(model=[c['model']]),
     'training step': lambda c: c['pipeline'].append(dict(type='RandomResize', scale=(1, 1), resize_type='Resize')),
@@ -421,8 +438,9 @@ def test_a_tokenizer_with_code_is_not_run(tmp_path, monkeypatch):
     folder = tmp_path / 'vocab'
     folder.mkdir()
     (folder / 'evil.py').write_text(CONFIG_CODE + 'class Tokenizer: pass\n')
-    (folder / 'tokenizer_config.json').write_text(json.dumps(
-        dict(auto_map=dict(AutoTokenizer=[None, 'evil.Tokenizer']), tokenizer_class='Tokenizer')))
+    (folder / 'tokenizer_config.json').write_text(
+        json.dumps(dict(auto_map=dict(AutoTokenizer=[None, 'evil.Tokenizer']), tokenizer_class='Tokenizer'))
+    )
     with pytest.raises(ValueError, match='has no tokenizer that transformers can read'):
         PromptTokenizer(folder)
     assert not (tmp_path / 'mark').exists()
@@ -468,7 +486,10 @@ def test_tools_say_so_of_a_config_from_elsewhere(tmp_path, monkeypatch):
 def test_commands_say_so_of_any_config_of_others(tmp_path, capsys):
     config = tmp_path / 'config.py'
     config.write_text('model = dict(type="ATSS")\n')
-    for command in (['detect', 'a.jpg', 'cat', '--model', str(config)], ['demo', '--detect', str(config)],
-                    ['export', '--model', str(config), '--out', str(tmp_path)]):
+    for command in (
+        ['detect', 'a.jpg', 'cat', '--model', str(config)],
+        ['demo', '--detect', str(config)],
+        ['export', '--model', str(config), '--out', str(tmp_path)],
+    ):
         assert glipv2(command) == 2
         assert f'{config} is Python code and is run' in capsys.readouterr().err, command

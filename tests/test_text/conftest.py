@@ -24,8 +24,7 @@ def warnings_seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Messages that the text package gives to the logger, from now on."""
     seen: list[str] = []
     for module in ('prompt', 'tokenize'):
-        monkeypatch.setattr(
-            f'glipv2_mmdet.text.{module}.print_log', lambda message, **_: seen.append(message))
+        monkeypatch.setattr(f'glipv2_mmdet.text.{module}.print_log', lambda message, **_: seen.append(message))
     return seen
 
 
@@ -33,4 +32,5 @@ def warnings_seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def text_folder() -> Path:
     """The package folder of the text part."""
     import glipv2_mmdet.text
+
     return Path(glipv2_mmdet.text.__file__).parent

@@ -1,4 +1,5 @@
 """The list of answers, from a config or a file."""
+
 import json
 
 import pytest
@@ -9,13 +10,19 @@ from glipv2_mmdet.text import AnswerVocabularyError, read_answers
 def test_a_list_and_a_file_give_the_same_words_in_the_same_order(tmp_path):
     path = tmp_path / 'answers.json'
     path.write_text(json.dumps(['yes', 'no', 'café']))
-    assert read_answers(['yes', 'no', 'café']) == read_answers(path) == read_answers(str(path)) == (
-        'yes', 'no', 'café')
+    assert read_answers(['yes', 'no', 'café']) == read_answers(path) == read_answers(str(path)) == ('yes', 'no', 'café')
 
 
-@pytest.mark.parametrize(('answers', 'message'), [
-    ([], 'Expected a list of answers'), ({'yes': 0}, 'Expected a list of answers'), (['yes', 3], '3 at position 1'),
-    (['yes', ''], 'position 1'), (['no', 'yes', 'no'], r'"no" twice \(positions 0 and 2\)')])
+@pytest.mark.parametrize(
+    ('answers', 'message'),
+    [
+        ([], 'Expected a list of answers'),
+        ({'yes': 0}, 'Expected a list of answers'),
+        (['yes', 3], '3 at position 1'),
+        (['yes', ''], 'position 1'),
+        (['no', 'yes', 'no'], r'"no" twice \(positions 0 and 2\)'),
+    ],
+)
 def test_what_is_no_vocabulary_is_refused(answers, message):
     with pytest.raises(AnswerVocabularyError, match=message):
         read_answers(answers)

@@ -59,8 +59,11 @@ def test_overrides_that_were_forgotten_are_noticed(short_tokenizer):
 
 def test_a_class_longer_than_the_limit_is_named(short_tokenizer):
     prompt = prompt_from_classes(['cat', 'one two three four five six seven eight nine'])
-    with pytest.raises(PromptError, match=r"Class name 'one two .*' alone has 9 tokens, this text encoder "
-                                          r'reads 10 with start and end\. Give the class a shorter name'):
+    with pytest.raises(
+        PromptError,
+        match=r"Class name 'one two .*' alone has 9 tokens, this text encoder "
+        r'reads 10 with start and end\. Give the class a shorter name',
+    ):
         chunk_prompt(prompt, short_tokenizer)
 
 

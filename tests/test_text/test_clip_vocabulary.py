@@ -1,4 +1,5 @@
 """CLIP's byte-pair vocabulary: both published layouts, positions of phrases, the borrowed mask token."""
+
 import gzip
 import json
 
@@ -73,8 +74,15 @@ def test_masking_uses_the_borrowed_token_and_spares_start_and_end(tokenizer):
     tokenized = [tokenizer(prompt_from_classes(['cat', 'dog']))]
     allowed = maskable_tokens(tokenized, [[0, 1]], tokenizer)
     assert allowed.tolist() == [[False, True, False, True, False]]
-    hidden = mask_tokens(tokenizer.collate(tokenized), allowed, tokenizer, torch.Generator().manual_seed(0),
-                         probability=1.0, mask_share=1.0, random_share=0.0)
+    hidden = mask_tokens(
+        tokenizer.collate(tokenized),
+        allowed,
+        tokenizer,
+        torch.Generator().manual_seed(0),
+        probability=1.0,
+        mask_share=1.0,
+        random_share=0.0,
+    )
     ids = hidden.tokens.input_ids[0].tolist()
     assert ids[1] == ids[3] == MASK_ID and ids[0] == tokenized[0].input_ids[0]
     assert hidden.targets.tolist() == [tokenized[0].input_ids[1], tokenized[0].input_ids[3]]
@@ -82,9 +90,11 @@ def test_masking_uses_the_borrowed_token_and_spares_start_and_end(tokenizer):
 
 def test_negatives_fill_the_budget_of_this_tokenizer(folder):
     import numpy as np
+
     short = PromptTokenizer(folder, max_tokens=8)
     chosen = sample_prompt_classes(
-        ['cat', 'dog', 'car', 'red'], [2], short, np.random.default_rng(0), full_probability=1.0)
+        ['cat', 'dog', 'car', 'red'], [2], short, np.random.default_rng(0), full_probability=1.0
+    )
     prompt = prompt_from_classes([['cat', 'dog', 'car', 'red'][i] for i in chosen])
     assert 2 in chosen and len(short(prompt).input_ids) <= 8 and not short(prompt).lost
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from glipv2_mmdet.text import PromptError, PromptTokenizer, prompt_from_classes, sample_prompt_classes
 
-WORDS = ['cat', 'dog', 'car', 'bus', 'tree', 'potted plant', 'traffic light', 'bow_(weapon)', 'bow_(ribbon)',
-         'cup']
+WORDS = ['cat', 'dog', 'car', 'bus', 'tree', 'potted plant', 'traffic light', 'bow_(weapon)', 'bow_(ribbon)', 'cup']
 LONG = 'one two three four five six seven eight nine'
 
 
@@ -92,13 +91,16 @@ def test_every_absent_class_gets_its_turn(tokenizer):
     np.testing.assert_allclose(counts[1:], 100, atol=40)
 
 
-@pytest.mark.parametrize(('names', 'positives', 'message'), [
-    ([], [], r'list of class names is empty'),
-    (['a', 'b'], [2], r'Class ids \[2\] are not in the list of 2 class names\. Expected 0 to 1'),
-    (['a', 'b'], [0, -1], r'Class ids \[-1\] are not in the list'),
-    (['a', LONG], [1], r"Class name 'one two .*' alone has 9 tokens"),
-    ([LONG], [], r'alone has 9 tokens'),
-])
+@pytest.mark.parametrize(
+    ('names', 'positives', 'message'),
+    [
+        ([], [], r'list of class names is empty'),
+        (['a', 'b'], [2], r'Class ids \[2\] are not in the list of 2 class names\. Expected 0 to 1'),
+        (['a', 'b'], [0, -1], r'Class ids \[-1\] are not in the list'),
+        (['a', LONG], [1], r"Class name 'one two .*' alone has 9 tokens"),
+        ([LONG], [], r'alone has 9 tokens'),
+    ],
+)
 def test_input_that_cannot_be_used(short_tokenizer, names, positives, message):
     with pytest.raises(PromptError, match=message):
         sample(names, positives, short_tokenizer)
@@ -115,8 +117,14 @@ def test_a_negative_that_is_too_long_is_passed_over(short_tokenizer):
 @given(st.lists(st.sampled_from(WORDS), unique=True, min_size=1), st.data())
 def test_the_prompt_fits_and_has_each_class_once(short_tokenizer, names, data):
     positives = data.draw(st.lists(st.integers(0, len(names) - 1)))
-    chosen = sample(names, positives, short_tokenizer, data.draw(st.integers(0, 999)),
-                    max_negatives=data.draw(st.integers(0, 12)), full_probability=data.draw(st.floats(0, 1)))
+    chosen = sample(
+        names,
+        positives,
+        short_tokenizer,
+        data.draw(st.integers(0, 999)),
+        max_negatives=data.draw(st.integers(0, 12)),
+        full_probability=data.draw(st.floats(0, 1)),
+    )
     assert len(chosen) == len(set(chosen)) > 0
     tokens = short_tokenizer.count_tokens(prompt_from_classes([names[index] for index in chosen]).text)
     assert tokens <= 8

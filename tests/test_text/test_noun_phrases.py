@@ -34,41 +34,52 @@ def by_rules(caption):
     return [words for words, _ in find_noun_phrases(caption, backend='rules')]
 
 
-@pytest.mark.parametrize(('caption', 'phrases'), [
-    ('There is two cat and a remote in the picture', ['two cat', 'a remote', 'the picture']),
-    ('a man in a red jacket rides a bicycle past two parked cars',
-     ['a man', 'a red jacket', 'a bicycle', 'two parked cars']),
-    ("The skateboarder's small brown dog, lying under a wooden dining table, looks at the potted plant.",
-     ["The skateboarder's small brown dog", 'a wooden dining table', 'the potted plant']),
-    ('cat. dog.', ['cat', 'dog']),
-    ('find the red car', ['the red car']),
-    ('show me all the dogs wearing hats', ['all the dogs', 'hats']),
-    ('A girl in a green hat feeds two goats .', ['A girl', 'a green hat', 'two goats']),
-    ('two watches on a table', ['two watches', 'a table']),
-    ('a man watches tv', ['a man', 'tv']),
-    ('a can of soda', ['a can', 'soda']),
-    ('person riding a bike', ['person', 'a bike']),
-    ('a car parked near a parked car', ['a car', 'a parked car']),
-    ('On a sunny , dry day , a Texas A&M football player runs',
-     ['a sunny , dry day', 'a Texas A&M football player']),
-    ('a brightly colored kite', ['a brightly colored kite']),
-    ('the left', ['the left']),
-    ('she looks at him', []),
-    ('running', []),
-    ('', []),
-    ('red triangle left of blue square', ['red triangle', 'blue square']),
-    ('Ground the goldfish on the vegetable', ['the goldfish', 'the vegetable']),
-    ('a dog on the ground with two drinks', ['a dog', 'the ground', 'two drinks']),
-    ('the left dog at a traffic light', ['the left dog', 'a traffic light']),
-    ('狗和猫，鸟', ['狗和猫', '鸟']),
-])
+@pytest.mark.parametrize(
+    ('caption', 'phrases'),
+    [
+        ('There is two cat and a remote in the picture', ['two cat', 'a remote', 'the picture']),
+        (
+            'a man in a red jacket rides a bicycle past two parked cars',
+            ['a man', 'a red jacket', 'a bicycle', 'two parked cars'],
+        ),
+        (
+            "The skateboarder's small brown dog, lying under a wooden dining table, looks at the potted plant.",
+            ["The skateboarder's small brown dog", 'a wooden dining table', 'the potted plant'],
+        ),
+        ('cat. dog.', ['cat', 'dog']),
+        ('find the red car', ['the red car']),
+        ('show me all the dogs wearing hats', ['all the dogs', 'hats']),
+        ('A girl in a green hat feeds two goats .', ['A girl', 'a green hat', 'two goats']),
+        ('two watches on a table', ['two watches', 'a table']),
+        ('a man watches tv', ['a man', 'tv']),
+        ('a can of soda', ['a can', 'soda']),
+        ('person riding a bike', ['person', 'a bike']),
+        ('a car parked near a parked car', ['a car', 'a parked car']),
+        (
+            'On a sunny , dry day , a Texas A&M football player runs',
+            ['a sunny , dry day', 'a Texas A&M football player'],
+        ),
+        ('a brightly colored kite', ['a brightly colored kite']),
+        ('the left', ['the left']),
+        ('she looks at him', []),
+        ('running', []),
+        ('', []),
+        ('red triangle left of blue square', ['red triangle', 'blue square']),
+        ('Ground the goldfish on the vegetable', ['the goldfish', 'the vegetable']),
+        ('a dog on the ground with two drinks', ['a dog', 'the ground', 'two drinks']),
+        ('the left dog at a traffic light', ['the left dog', 'a traffic light']),
+        ('狗和猫，鸟', ['狗和猫', '鸟']),
+    ],
+)
 def test_the_rules_find_what_a_person_would(caption, phrases):
     assert by_rules(caption) == phrases
 
 
 def test_a_phrase_that_occurs_again_is_one_entry_with_several_spans():
     assert find_noun_phrases('A dog sees a\ndog and a cat', 'rules') == [
-        ('A dog', ((0, 5), (11, 16))), ('a cat', ((21, 26),))]
+        ('A dog', ((0, 5), (11, 16))),
+        ('a cat', ((21, 26),)),
+    ]
 
 
 @settings(max_examples=100, deadline=None)
@@ -93,10 +104,15 @@ def test_spacy_is_used_when_a_model_is_installed(monkeypatch, fresh_choice):
         chunk = SimpleNamespace(start_char=0, end_char=5, root=SimpleNamespace(pos_='NOUN'))
         pronoun = SimpleNamespace(start_char=10, end_char=12, root=SimpleNamespace(pos_='PRON'))
         return SimpleNamespace(noun_chunks=[chunk, pronoun])
+
     loaded = []
     models = ['de_core_news_sm', 'en_core_web_md', 'en_core_web_sm']
-    install(monkeypatch, 'spacy', load=lambda name: loaded.append(name) or parse,
-            util=SimpleNamespace(get_installed_models=lambda: models))
+    install(
+        monkeypatch,
+        'spacy',
+        load=lambda name: loaded.append(name) or parse,
+        util=SimpleNamespace(get_installed_models=lambda: models),
+    )
     assert find_noun_phrases('a dog and it') == [('a dog', ((0, 5),))]
     assert find_noun_phrases('a cat and it') == [('a cat', ((0, 5),))]
     assert loaded == ['en_core_web_sm']
@@ -115,6 +131,7 @@ def test_nltk_is_used_when_its_tagger_is_installed(monkeypatch, fresh_choice):
 def test_packages_without_their_data_fall_back_to_rules(monkeypatch, fresh_choice):
     def no_data(words):
         raise LookupError('Resource averaged_perceptron_tagger not found.')
+
     install(monkeypatch, 'nltk', pos_tag=no_data)
     install(monkeypatch, 'spacy', util=SimpleNamespace(get_installed_models=list))
     assert find_noun_phrases('two cat or a remote') == [('two cat', ((0, 7),)), ('a remote', ((11, 19),))]

@@ -29,10 +29,16 @@ def test_spans_follow_their_caption_through_every_order(tokenizer):
         assert words(text, spans) == [['a red kite'], ['the sea']]
         texts.add(text)
     assert texts == {
-        f'{a} {b} {c}' for a, b, c in (
-            ('a red kite over the sea.', 'two dogs.', 'a boat.'), ('a red kite over the sea.', 'a boat.', 'two dogs.'),
-            ('two dogs.', 'a red kite over the sea.', 'a boat.'), ('a boat.', 'a red kite over the sea.', 'two dogs.'),
-            ('two dogs.', 'a boat.', 'a red kite over the sea.'), ('a boat.', 'two dogs.', 'a red kite over the sea.'))}
+        f'{a} {b} {c}'
+        for a, b, c in (
+            ('a red kite over the sea.', 'two dogs.', 'a boat.'),
+            ('a red kite over the sea.', 'a boat.', 'two dogs.'),
+            ('two dogs.', 'a red kite over the sea.', 'a boat.'),
+            ('a boat.', 'a red kite over the sea.', 'two dogs.'),
+            ('two dogs.', 'a boat.', 'a red kite over the sea.'),
+            ('a boat.', 'two dogs.', 'a red kite over the sea.'),
+        )
+    }
 
 
 def test_repeats_and_the_caption_itself_are_no_negatives(tokenizer):
@@ -45,7 +51,9 @@ def test_what_does_not_fit_is_left_out_and_shorter_ones_still_come():
     for seed in range(10):
         text, _ = pack(['one two three four five', 'a dog'], tokenizer, seed)
         assert sorted(text.split('. ')) in (
-            ['a dog', 'a red kite over the sea.'], ['a dog.', 'a red kite over the sea'])
+            ['a dog', 'a red kite over the sea.'],
+            ['a dog.', 'a red kite over the sea'],
+        )
     assert pack(['a dog'], PromptTokenizer(max_tokens=6))[0] == 'a red kite over the sea.'
 
 

@@ -57,6 +57,5 @@ def test_scores_equal_a_plain_loop(num_phrases, num_tokens, seed):
     generator = torch.Generator().manual_seed(seed)
     phrase_map = torch.rand(num_phrases, num_tokens, generator=generator) < 0.4
     probs = torch.rand(5, num_tokens, generator=generator)
-    expected = torch.stack(
-        [probs[:, row].mean(-1) if row.any() else torch.zeros(5) for row in phrase_map], dim=-1)
+    expected = torch.stack([probs[:, row].mean(-1) if row.any() else torch.zeros(5) for row in phrase_map], dim=-1)
     torch.testing.assert_close(phrase_scores(probs, phrase_map), expected)

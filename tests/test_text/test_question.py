@@ -1,4 +1,5 @@
 """Questions as prompts: plain, and with a token that stands for the answer."""
+
 import pytest
 
 from glipv2_mmdet.text import PromptError, PromptTokenizer, question_prompt

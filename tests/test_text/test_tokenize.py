@@ -34,6 +34,7 @@ def write_vocab(folder, entries):
 
 # --- the vocabulary ---------------------------------------------------------------------------------------
 
+
 def test_the_shipped_vocabulary_is_complete(tokenizer):
     assert (tokenizer.vocab_size, tokenizer.max_tokens) == (30522, 256)
     assert (tokenizer.pad_id, tokenizer.mask_id) == (0, 103)
@@ -64,8 +65,11 @@ def test_a_folder_with_a_bare_vocabulary_is_read_completely(tmp_path):
 
 
 def test_a_missing_vocabulary_names_what_is_possible():
-    with pytest.raises(FileNotFoundError, match=r"'bert-huge' is not a file or folder here, nor one of the "
-                                                r"names \['bert-base-uncased'\]\. Nothing is downloaded"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"'bert-huge' is not a file or folder here, nor one of the "
+        r"names \['bert-base-uncased'\]\. Nothing is downloaded",
+    ):
         PromptTokenizer('bert-huge')
 
 
@@ -88,6 +92,7 @@ def test_a_limit_without_room_for_a_word_is_refused():
 
 
 # --- tokens of phrases ------------------------------------------------------------------------------------
+
 
 def test_phrases_own_the_tokens_under_their_spans(tokenizer):
     result = tokenizer(prompt_from_classes(['person', 'traffic_light', 'potted plant', 'St. Bernard']))
@@ -147,12 +152,16 @@ def test_the_overlap_rule_equals_its_definition(tokenizer, text, data):
     start = data.draw(st.integers(0, len(text) - 1))
     end = data.draw(st.integers(start + 1, len(text)))
     encoded = tokenizer.tokenizer(text, return_offsets_mapping=True)
-    expected = tuple(position for position, (first, last) in enumerate(encoded['offset_mapping'])
-                     if first < end and last > start and first < last)
+    expected = tuple(
+        position
+        for position, (first, last) in enumerate(encoded['offset_mapping'])
+        if first < end and last > start and first < last
+    )
     assert tokenizer(Prompt(text, (Phrase('p', ((start, end),)),), False)).phrase_tokens == (expected,)
 
 
 # --- limits and warnings ----------------------------------------------------------------------------------
+
 
 def test_a_long_caption_is_cut_and_the_lost_phrases_are_named_once(warnings_seen):
     tokenizer = PromptTokenizer(max_tokens=6)
@@ -199,6 +208,7 @@ def test_a_string_instead_of_a_prompt_is_refused(tokenizer):
 
 
 # --- counting, batches, copies ----------------------------------------------------------------------------
+
 
 def test_tokens_are_counted_without_start_and_end(tokenizer):
     texts = ('', 'cat', 'potted plant. ', 'cat ' * 1000)
@@ -256,6 +266,7 @@ def test_it_travels_into_a_worker_process(tokenizer):
 
 # --- parity -----------------------------------------------------------------------------------------------
 
+
 def parity_cases(folder):
     return sorted(path.parent for path in (folder / 'parity').glob('*/settings.json'))
 
@@ -271,8 +282,7 @@ def test_ids_and_positions_equal_those_of_mmdet(shared_dir, tokenizer):
             text = json.loads((case / f'{kind}.json').read_text())['text']
             arrays = np.load(case / f'{kind}.npz')
             for index, entities in enumerate(text['entities']):
-                prompt = (prompt_from_classes(entities) if kind == 'det'
-                          else prompt_from_caption(*captions[index]))
+                prompt = prompt_from_classes(entities) if kind == 'det' else prompt_from_caption(*captions[index])
                 check_parity(tokenizer, prompt, text, arrays, index)
                 if kind == 'caption':  # the fed text given again is not changed a second time
                     assert prompt_from_caption(text['texts'][index], captions[index][1]) == prompt

@@ -2,6 +2,7 @@
 
 Chosen characters instead of all of Unicode: nastier on average, and hypothesis takes seconds to index all.
 """
+
 from __future__ import annotations
 
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ WILD = (
     'éßİıñŁﬁ'  # change length when lower-cased or normalised
     '猫犬。、，ｗ＃カ'  # wide, with their own full stop
     'אبहक्ष'  # right to left, conjuncts
-    '🐶👩🏽¼²Ⅷ\ud83d')  # beyond 16 bit, digits that are none, half a character
+    '🐶👩🏽¼²Ⅷ\ud83d'
+)  # beyond 16 bit, digits that are none, half a character
 
 
 def wild_text(min_size: int = 0, max_size: int | None = None) -> st.SearchStrategy[str]:

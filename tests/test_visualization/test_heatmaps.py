@@ -47,8 +47,9 @@ def test_a_word_is_hot_where_its_region_is():
     class Detector:
         cfg = Config.fromfile(CONFIG)
         language_model = SimpleNamespace(tokenizer=tokenizer)
-        data_preprocessor = staticmethod(lambda batch, training: dict(
-            inputs=torch.zeros(1, 3, 96, 160), data_samples=batch['data_samples']))
+        data_preprocessor = staticmethod(
+            lambda batch, training: dict(inputs=torch.zeros(1, 3, 96, 160), data_samples=batch['data_samples'])
+        )
         inference_prompt = staticmethod(lambda sample: parse_prompt(sample.text, sample.custom_entities))
 
         def __call__(self, inputs, samples, mode):
@@ -72,17 +73,26 @@ def test_the_sheet_has_a_tile_per_word_on_one_scale():
     sheet = draw_word_heatmaps(WordHeatmaps(np.full((30, 40, 3), 90, np.uint8), ('a', 'b', 'c'), values), 2, 80)
     assert sheet.shape[1] == 2 * (80 + _GAP) + _GAP and sheet.shape[0] > 2 * 60
     half = (sheet.shape[0] - _GAP) // 2
-    hot = sheet[_GAP:_GAP + 60, 80 + 2 * _GAP:80 + 2 * _GAP + 80].max()
-    cooler = sheet[half + _GAP:half + _GAP + 60, _GAP:_GAP + 80].max()
-    nothing = sheet[half + _GAP:half + _GAP + 60, 80 + 2 * _GAP:]
+    hot = sheet[_GAP : _GAP + 60, 80 + 2 * _GAP : 80 + 2 * _GAP + 80].max()
+    cooler = sheet[half + _GAP : half + _GAP + 60, _GAP : _GAP + 80].max()
+    nothing = sheet[half + _GAP : half + _GAP + 60, 80 + 2 * _GAP :]
     assert hot > cooler > 90 and nothing[:60, :80].max() < 90
 
 
 def test_the_tool_writes_the_sheet(shapes_dir, tmp_path, capsys):
     torch.manual_seed(0)
     torch.save(dict(state_dict=MODELS.build(Config.fromfile(CONFIG).model).state_dict(), meta={}), tmp_path / 'a.pth')
-    show_heatmaps.main([CONFIG, str(tmp_path / 'a.pth'), str(shapes_dir / 'images/val/000001.jpg'),
-                        'red circle . blue star', '--out', str(tmp_path / 'sheet.png'), '--phrases'])
+    show_heatmaps.main(
+        [
+            CONFIG,
+            str(tmp_path / 'a.pth'),
+            str(shapes_dir / 'images/val/000001.jpg'),
+            'red circle . blue star',
+            '--out',
+            str(tmp_path / 'sheet.png'),
+            '--phrases',
+        ]
+    )
     with Image.open(tmp_path / 'sheet.png') as sheet:
         assert sheet.width == 3 * (320 + _GAP) + _GAP
     assert 'red circle: at most' in capsys.readouterr().out

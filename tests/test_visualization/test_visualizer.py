@@ -25,9 +25,11 @@ PROMPT = prompt_from_caption(CAPTION, [[[0, 11]], [[18, 27]]])
 def _sample(**more):
     sample = DetDataSample(metainfo=dict(prompt=PROMPT, **more))
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[10., 20., 60., 70.], [70., 40., 110., 90.], [0., 0., 5., 5.]]),
-        labels=torch.tensor([0, 1, 1]), scores=torch.tensor([0.9, 0.8, 0.1]),
-        masks=torch.zeros(3, 100, 120, dtype=torch.bool))
+        bboxes=torch.tensor([[10.0, 20.0, 60.0, 70.0], [70.0, 40.0, 110.0, 90.0], [0.0, 0.0, 5.0, 5.0]]),
+        labels=torch.tensor([0, 1, 1]),
+        scores=torch.tensor([0.9, 0.8, 0.1]),
+        masks=torch.zeros(3, 100, 120, dtype=torch.bool),
+    )
     return sample
 
 
@@ -40,6 +42,7 @@ def draw(tmp_path):
         visualizer.add_datasample('it', np.full((*shape, 3), 60, dtype=np.uint8), sample, out_file=str(out), **options)
         assert np.array_equal(cv2.imread(str(out))[..., ::-1], visualizer.get_image())
         return visualizer.get_image()
+
     return run
 
 
@@ -51,11 +54,11 @@ def test_boxes_and_words_of_a_phrase_have_its_colour(draw):
     picture = draw(_sample())
     scale = 5  # 120 -> 600 pixels
     assert picture.shape[1] == 120 * scale and picture.shape[0] > 100 * scale
-    scene, panel = picture[:100 * scale], picture[100 * scale:]
-    assert _has(scene[20 * scale:70 * scale, 10 * scale:14 * scale], phrase_colour(0)).any()
-    assert _has(scene[40 * scale:90 * scale, 70 * scale:74 * scale], phrase_colour(1)).any()
+    scene, panel = picture[: 100 * scale], picture[100 * scale :]
+    assert _has(scene[20 * scale : 70 * scale, 10 * scale : 14 * scale], phrase_colour(0)).any()
+    assert _has(scene[40 * scale : 90 * scale, 70 * scale : 74 * scale], phrase_colour(1)).any()
     assert _has(panel, phrase_colour(0)).any() and _has(panel, phrase_colour(1)).any()
-    assert not _has(scene[:6 * scale, :6 * scale], phrase_colour(1)).any()  # the box under the threshold
+    assert not _has(scene[: 6 * scale, : 6 * scale], phrase_colour(1)).any()  # the box under the threshold
 
 
 def test_masks_are_tinted_in_the_colour_of_their_phrase(draw):
@@ -67,7 +70,7 @@ def test_masks_are_tinted_in_the_colour_of_their_phrase(draw):
 
 def test_truth_and_prediction_stand_side_by_side_and_photos_keep_their_size(draw):
     sample = _sample()
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10., 20., 60., 70.]]), labels=torch.tensor([0]))
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10.0, 20.0, 60.0, 70.0]]), labels=torch.tensor([0]))
     assert draw(sample).shape[1] == 2 * 600
     assert draw(_sample(), (800, 1333), draw_gt=False).shape[1] == 1333
 
@@ -114,8 +117,9 @@ def test_lines_fit_and_lose_no_letter(words, width):
 def test_colours_stay_with_their_characters_over_a_line_break():
     lines = wrap(PanelText(CAPTION, ((0, 11, 0), (18, 27, 1))), 90, 15)
     assert len(lines) > 2
-    coloured = {phrase: ''.join(text for line in lines for text, of in line.pieces if of == phrase)
-                for phrase in (0, 1)}
+    coloured = {
+        phrase: ''.join(text for line in lines for text, of in line.pieces if of == phrase) for phrase in (0, 1)
+    }
     assert {phrase: text.replace(' ', '') for phrase, text in coloured.items()} == {0: 'aredcross', 1: 'twostars'}
 
 
@@ -135,14 +139,14 @@ def test_no_label_covers_another_and_all_lie_in_the_picture():
             taken.append(place)
     assert len(taken) > 15
     # the same box again and again: places run out, and nothing is written over
-    places = [place_label(np.array([300., 300, 320, 320]), 'x' * 12, size, (800, 600), taken) for _ in range(3)]
+    places = [place_label(np.array([300.0, 300, 320, 320]), 'x' * 12, size, (800, 600), taken) for _ in range(3)]
     assert places[0] == places[1] == places[2]
 
 
 def test_columns_say_what_they_are_and_names_come_from_the_text(draw):
     sample = _sample()
     single = draw(sample).shape[0]
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10., 20., 60., 70.]]), labels=torch.tensor([0]))
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10.0, 20.0, 60.0, 70.0]]), labels=torch.tensor([0]))
     both = draw(sample)
     assert both.shape[0] == single + line_height(15) + 2 * 7
     visualizer = VISUALIZERS.build(dict(type='GLIPv2Visualizer', name='names'))

@@ -3,6 +3,7 @@
     python tools/dataset_converters/captions_to_shards.py data/shapes/annotations/captions_train.json \
         --out data/shapes/captions
 """
+
 import argparse
 import sys
 from itertools import islice
@@ -24,8 +25,10 @@ def main(argv=None):
     args.out.mkdir(parents=True, exist_ok=True)
     names = ((image['id'], image['file_name']) for image in iterate_array(args.captions, 'images'))
     with GroupedRows(names, args.out) as images:
-        pairs = (dict(filename=images[entry['image_id']][0], caption=entry['caption'])
-                 for entry in iterate_array(args.captions, 'annotations'))
+        pairs = (
+            dict(filename=images[entry['image_id']][0], caption=entry['caption'])
+            for entry in iterate_array(args.captions, 'annotations')
+        )
         number = 0
         while shard := list(islice(pairs, args.shard_size)):
             # written again each time: whether a shard is up to date is known only after reading up to it

@@ -3,6 +3,7 @@
     python tools/dataset_converters/check_odvg.py data/shapes/annotations/train_odvg.jsonl \
         --label-map data/shapes/annotations/label_map.json --image-root data/shapes/images/train
 """
+
 import argparse
 import sys
 

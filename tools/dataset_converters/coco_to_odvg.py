@@ -5,6 +5,7 @@
     python tools/dataset_converters/coco_to_odvg.py zhiyuan_objv2_train.json --file-names last_folder \
         --renames objects365_v2 --out data/objects365v2/o365v2_train_odvg.jsonl
 """
+
 import argparse
 import sys
 
@@ -16,8 +17,12 @@ from glipv2_mmdet.datasets.detection_as_grounding import RENAMES
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('annotations', help='detection json')
-    parser.add_argument('--file-names', choices=['as_given', 'last_folder', 'coco_url'], default='as_given',
-                        help='last_folder: Objects365 v2; coco_url: LVIS (default: %(default)s)')
+    parser.add_argument(
+        '--file-names',
+        choices=['as_given', 'last_folder', 'coco_url'],
+        default='as_given',
+        help='last_folder: Objects365 v2; coco_url: LVIS (default: %(default)s)',
+    )
     parser.add_argument('--renames', choices=sorted(RENAMES), help='correct the typing errors of this data set')
     add_options(parser)
     return parser.parse_args(argv)

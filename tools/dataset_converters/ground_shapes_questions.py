@@ -1,7 +1,8 @@
 """Boxes for the words of the shapes questions, from the files of a rendering: grounding records of grounded VQA.
 
-    python tools/dataset_converters/ground_shapes_questions.py data/shapes
+python tools/dataset_converters/ground_shapes_questions.py data/shapes
 """
+
 import argparse
 import sys
 from pathlib import Path

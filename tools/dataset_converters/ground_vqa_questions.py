@@ -8,6 +8,7 @@
         --image-template 'COCO_train2014_{image_id:012d}.jpg' --labels data/vqav2/labels_train2014/*.jsonl \
         --out data/vqav2/grounding_train2014.jsonl
 """
+
 import argparse
 import sys
 from itertools import islice

@@ -4,6 +4,7 @@
         --synsets LOC_synset_mapping.txt --out data/imagenet_boxes/train_odvg.jsonl \
         --check --image-root ILSVRC/Data/CLS-LOC/train
 """
+
 import argparse
 import sys
 
@@ -24,8 +25,14 @@ def main(argv=None):
     args = parse_args(argv)
     synsets = imagenet_class_names(args.synsets)
     records = imagenet_records(args.annotations, synsets, args.suffix)
-    return run_conversion(args, records, [args.annotations, args.synsets], print,
-                          list(dict.fromkeys(synsets.values())), suffix=args.suffix)
+    return run_conversion(
+        args,
+        records,
+        [args.annotations, args.synsets],
+        print,
+        list(dict.fromkeys(synsets.values())),
+        suffix=args.suffix,
+    )
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 
 Writes lvis_v1_minival.json beside it; every picture gets a file_name such as val2017/000000000139.jpg.
 """
+
 import argparse
 import json
 import sys
@@ -33,11 +34,16 @@ def main(argv=None):
         return 2
     with atomic_write(out) as file:
         file.write(json.dumps(content).encode())
-    print(f'{out}: {len(content["images"])} images, {len(content["annotations"])} objects, '
-          f'{len(content["categories"])} categories')
+    print(
+        f'{out}: {len(content["images"])} images, {len(content["annotations"])} objects, '
+        f'{len(content["categories"])} categories'
+    )
     if len(content['images']) != NUM_IMAGES:
-        print(f'Expected {NUM_IMAGES} images, as lvis_v1_val.json has of {FOLDER}. Figures on another file are not '
-              'comparable.', file=sys.stderr)
+        print(
+            f'Expected {NUM_IMAGES} images, as lvis_v1_val.json has of {FOLDER}. Figures on another file are not '
+            'comparable.',
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -46,8 +52,10 @@ def minival(annotations: Path) -> dict:
     images = []
     for image in iterate_array(annotations, 'images'):
         if 'coco_url' not in image:
-            raise ValueError(f'{annotations}: image {image.get("id")} has no "coco_url". Expected lvis_v1_val.json as '
-                             'it was published.')
+            raise ValueError(
+                f'{annotations}: image {image.get("id")} has no "coco_url". Expected lvis_v1_val.json as '
+                'it was published.'
+            )
         *_, folder, name = PurePosixPath(image['coco_url']).parts
         if folder == FOLDER:
             images.append({**image, 'file_name': f'{folder}/{name}'})

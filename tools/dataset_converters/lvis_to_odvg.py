@@ -3,6 +3,7 @@
     python tools/dataset_converters/lvis_to_odvg.py data/coco/annotations/lvis_v1_train.json \
         --out data/coco/lvis_v1_train_odvg.jsonl --check --image-root data/coco
 """
+
 import argparse
 import sys
 

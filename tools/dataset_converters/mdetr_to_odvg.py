@@ -5,6 +5,7 @@
     python tools/dataset_converters/mdetr_to_odvg.py final_mixed_train.json --out data/final_mixed_train_odvg.jsonl \
         --image-folder coco=coco/train2014 --image-folder vg=gqa/images
 """
+
 import argparse
 import sys
 
@@ -15,8 +16,13 @@ from glipv2_mmdet.datasets.conversion.command import add_options, run_conversion
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('annotations', help='MDETR json')
-    parser.add_argument('--image-folder', action='append', metavar='SOURCE=FOLDER', default=[],
-                        help='folder of the images of one data_source (* for the others); may be repeated')
+    parser.add_argument(
+        '--image-folder',
+        action='append',
+        metavar='SOURCE=FOLDER',
+        default=[],
+        help='folder of the images of one data_source (* for the others); may be repeated',
+    )
     add_options(parser)
     args = parser.parse_args(argv)
     if not all('=' in folder for folder in args.image_folder):
@@ -28,8 +34,9 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     rows = mdetr_records(args.annotations, args.image_folder, scratch_folder(args))
-    return run_conversion(args, (record for _, record in rows), [args.annotations], print,
-                          image_folders=args.image_folder)
+    return run_conversion(
+        args, (record for _, record in rows), [args.annotations], print, image_folders=args.image_folder
+    )
 
 
 if __name__ == '__main__':

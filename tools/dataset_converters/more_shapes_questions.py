@@ -1,7 +1,8 @@
 """More questions about each training scene of the shapes data, from the files of a rendering: VQA v2 files.
 
-    python tools/dataset_converters/more_shapes_questions.py data/shapes
+python tools/dataset_converters/more_shapes_questions.py data/shapes
 """
+
 import argparse
 import json
 import sys

@@ -4,6 +4,7 @@
         --classes class-descriptions-boxable.csv --images data/open_images/train \
         --out data/open_images/oi_v6_train_odvg.jsonl --check --image-root data/open_images/train
 """
+
 import argparse
 import sys
 from collections import Counter

@@ -3,6 +3,7 @@
     python tools/dataset_converters/visual_genome_to_odvg.py objects.json --image-data image_data.json \
         --out data/visual_genome/vg_train_odvg.jsonl --check --image-root data/visual_genome
 """
+
 import argparse
 import sys
 

@@ -3,6 +3,7 @@
     python tools/dataset_converters/vqa_dev_split.py data/vqav2/v2_OpenEnded_mscoco_val2014_questions.json \
         --out data/vqav2/dev_images.json
 """
+
 import argparse
 import json
 import sys
@@ -29,8 +30,10 @@ def main(argv=None):
     with atomic_write(args.out) as file:
         file.write(json.dumps(images).encode() + b'\n')
     chosen = set(images)
-    print(f'{args.out}: {len(images)} images with {sum(entry["image_id"] in chosen for entry in questions)} of '
-          f'{len(questions)} questions')
+    print(
+        f'{args.out}: {len(images)} images with {sum(entry["image_id"] in chosen for entry in questions)} of '
+        f'{len(questions)} questions'
+    )
     return 0
 
 

@@ -5,6 +5,7 @@
     python tools/dataset_converters/vqa_vocabulary.py data/shapes/annotations/answers_train.json --min-count 1 \
         --out data/shapes/annotations/answer_vocabulary.json
 """
+
 import argparse
 import json
 import sys
@@ -28,8 +29,10 @@ def main(argv=None):
     counts = count_answers(args.annotations)
     answers = choose_answers(counts, args.min_count)
     covered = sum(counts[answer] for answer in answers)
-    print(f'{len(answers)} of {len(counts)} answers belong to {args.min_count} questions or more; they are the most '
-          f'given answer of {covered} of {counts.total()} questions')
+    print(
+        f'{len(answers)} of {len(counts)} answers belong to {args.min_count} questions or more; they are the most '
+        f'given answer of {covered} of {counts.total()} questions'
+    )
     if args.expect not in (None, len(answers)):
         print(f'Expected {args.expect} answers. Are these the complete files of both splits? Nothing was written.')
         return 1

@@ -8,6 +8,7 @@ Sources are recognised by their names: UniCL, CLIP (OpenAI's and Hugging Face's 
 file has again are an error. With --config the result is tried in that config's encoders, which proves that none of
 their tensors is missing.
 """
+
 import argparse
 from pathlib import Path
 
@@ -24,12 +25,15 @@ from glipv2_mmdet.version import __version__
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('src', type=Path, nargs='+', help='weights of one or two encoders, best as .safetensors')
     parser.add_argument('--out', type=Path, required=True, help='file to write')
-    parser.add_argument('--max-tokens', type=int, default=256,
-                        help="rows of CLIP's position table afterwards (default: 256, as the configs)")
+    parser.add_argument(
+        '--max-tokens',
+        type=int,
+        default=256,
+        help="rows of CLIP's position table afterwards (default: 256, as the configs)",
+    )
     parser.add_argument('--config', help='config whose encoders have to take every tensor')
     parser.add_argument('--trust', action='store_true', help=TRUST_HELP)
     return parser.parse_args(argv)
@@ -42,16 +46,25 @@ def convert_files(sources, out, max_tokens=256, config=None, trust=False):
         conversion = encoder_to_ours(state_dict_of(read_checkpoint(source, trust)), max_tokens)
         again = sorted(weights.keys() & conversion.state_dict.keys())
         if again:
-            raise CheckpointError(f'"{source}" has {len(again)} tensors that an earlier file has too, for example '
-                                  f'"{again[0]}". Give one file per encoder.')
+            raise CheckpointError(
+                f'"{source}" has {len(again)} tensors that an earlier file has too, for example '
+                f'"{again[0]}". Give one file per encoder.'
+            )
         weights |= conversion.state_dict
         conversions.append(conversion)
     if config is not None:
         _check_encoders(weights, config)
-    save_checkpoint(out, weights, meta=dict(
-        sources=[f'{conversion.source}: {Path(source).name}'
-                 for source, conversion in zip(sources, conversions, strict=True)],
-        converter=f'glipv2_mmdet {__version__}'))
+    save_checkpoint(
+        out,
+        weights,
+        meta=dict(
+            sources=[
+                f'{conversion.source}: {Path(source).name}'
+                for source, conversion in zip(sources, conversions, strict=True)
+            ],
+            converter=f'glipv2_mmdet {__version__}',
+        ),
+    )
     return conversions
 
 
@@ -60,6 +73,7 @@ def _check_encoders(weights, config):
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
+
     register_all_modules()
     settings = Config.fromfile(config).model
     for part in ('backbone', 'language_model'):

@@ -5,6 +5,7 @@
 Every command and config of this package takes the result in place of the checkpoint (to resume a run it needs the
 checkpoint itself). A file that holds more than weights and numbers is refused, unless --trust says otherwise.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -13,8 +14,7 @@ from glipv2_mmdet.checkpoints import TRUST_HELP, CheckpointError, read_checkpoin
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('src', type=Path, help='checkpoint of torch, mmengine, or the original GLIP code')
     parser.add_argument('--out', type=Path, required=True, help='file to write, .safetensors')
     parser.add_argument('--trust', action='store_true', help=TRUST_HELP)

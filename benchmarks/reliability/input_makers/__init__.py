@@ -1,4 +1,5 @@
 """What makes inputs, one file per kind; each has ``cases(rng, folder)``, an endless row of them."""
+
 from __future__ import annotations
 
 import random

@@ -1,4 +1,5 @@
 """Nano models with one block per stage and random weights, each built once per process."""
+
 from __future__ import annotations
 
 import copy
@@ -20,8 +21,9 @@ SPREAD = 0.1
 def tiny_config(name: str) -> Config:
     """The shipped config of a short name, smaller."""
     config = Config.fromfile(config_of(name))
-    config.merge_from_dict({'model.backbone.depths': (1, 1, 1, 1), 'model.test_cfg.score_thr': 0.0,
-                            'model.test_cfg.nms_pre': 30})
+    config.merge_from_dict(
+        {'model.backbone.depths': (1, 1, 1, 1), 'model.test_cfg.score_thr': 0.0, 'model.test_cfg.nms_pre': 30}
+    )
     head = config.model.get('vqa_head')
     if head:
         head.answers, head.num_answers = ['yes', 'no', '2'], 3

@@ -3,6 +3,7 @@
 An error is documented when its type, or one it is derived from, stands under "Raises" in the docstring of the call
 that was made. :func:`documented_errors` reads it there, so that the table cannot say more than the documentation.
 """
+
 from __future__ import annotations
 
 import builtins
@@ -35,9 +36,25 @@ from glipv2_mmdet.models import TunedPromptError
 from glipv2_mmdet.text import AnswerVocabularyError, PromptError
 
 #: Errors of the package by the names docstrings use.
-OWN_ERRORS = {error.__name__: error for error in (
-    AnswerVocabularyError, CaptionFileError, EntitiesError, FetchError, ImageInputError, MaskError, MissingHeadError,
-    ODVGError, OwnDataError, PromptError, ReferringError, TooManyFailures, TunedPromptError, VQAError)}
+OWN_ERRORS = {
+    error.__name__: error
+    for error in (
+        AnswerVocabularyError,
+        CaptionFileError,
+        EntitiesError,
+        FetchError,
+        ImageInputError,
+        MaskError,
+        MissingHeadError,
+        ODVGError,
+        OwnDataError,
+        PromptError,
+        ReferringError,
+        TooManyFailures,
+        TunedPromptError,
+        VQAError,
+    )
+}
 SECONDS = 8.0
 MEGABYTES = 1500
 LEAST_WORDS = 4
@@ -65,6 +82,7 @@ class Case:
         mentions: what the text of an error has to name; of each group at least one.
         others: errors that code of mmdet, mmcv or mmengine raises in this call, as docs/bad_input.md lists them.
     """
+
     kind: str
     entry: str
     name: str
@@ -77,6 +95,7 @@ class Case:
 @dataclass(frozen=True)
 class Verdict:
     """``outcome`` is 'valid', 'documented' or 'other'; ``text`` says what was raised and where."""
+
     case: Case
     outcome: str
     text: str = ''
@@ -129,6 +148,7 @@ def is_useful(error: Exception, mentions: tuple[tuple[str, ...], ...]) -> bool:
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raises :class:`OutOfTime` inside the block when so much computing time of the process is used up."""
+
     def stop(*_: object) -> None:
         raise OutOfTime
 
@@ -156,8 +176,11 @@ def _of_error(case: Case, error: Exception) -> Verdict:
 
 def _place(error: Exception) -> str:
     """File and line of the last frame in this repository."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if frame.filename.startswith(str(_ROOT / 'glipv2_mmdet'))]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(str(_ROOT / 'glipv2_mmdet'))
+    ]
     frames = frames or traceback.extract_tb(error.__traceback__)[-1:]
     return f'{Path(frames[-1].filename).name}:{frames[-1].lineno}'
 

@@ -12,11 +12,10 @@ train_pipeline = [
         scales=[(480, 1333), (560, 1333), (640, 1333), (720, 1333), (800, 1333)],
         resize_type='FixScaleResize',
         keep_ratio=True,
-        backend='pillow'),
+        backend='pillow',
+    ),
     dict(type='CaptionPrompt'),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'prompt')),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'prompt')),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
@@ -30,18 +29,21 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(splits=('train', 'restval'), pipeline=train_pipeline, **captions))
+    dataset=dict(splits=('train', 'restval'), pipeline=train_pipeline, **captions),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(splits=('val',), test_mode=True, pipeline=test_pipeline, **captions))
+    dataset=dict(splits=('val',), test_mode=True, pipeline=test_pipeline, **captions),
+)
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(splits=('test',), test_mode=True, pipeline=test_pipeline, **captions))
+    dataset=dict(splits=('test',), test_mode=True, pipeline=test_pipeline, **captions),
+)
 val_evaluator = dict(type='CaptionMetric', ann_file=data_root + ann_file, splits=('val',))
 test_evaluator = dict(type='CaptionMetric', ann_file=data_root + ann_file, splits=('test',))

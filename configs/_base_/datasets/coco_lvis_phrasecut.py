@@ -19,7 +19,8 @@ coco = dict(
     data_prefix=dict(img='train2017/'),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     return_classes=True,
-    pipeline=coco_pipeline)
+    pipeline=coco_pipeline,
+)
 lvis = dict(
     type='LVISV1Dataset',
     data_root=data_root + 'coco/',
@@ -27,14 +28,16 @@ lvis = dict(
     data_prefix=dict(img=''),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     return_classes=True,
-    pipeline=lvis_pipeline)
+    pipeline=lvis_pipeline,
+)
 phrasecut = dict(
     type='PhraseCutDataset',
     data_root=data_root + 'phrasecut/',
     ann_file='refer_train.json',
     image_info_file='image_data_split.json',
     data_prefix=dict(img='images/'),
-    pipeline=phrasecut_pipeline)
+    pipeline=phrasecut_pipeline,
+)
 
 train_dataloader = dict(
     dataset=dict(
@@ -45,4 +48,6 @@ train_dataloader = dict(
             dict(type='RepeatDataset', times=3, dataset=coco),
             dict(type='RepeatDataset', times=3, dataset=lvis),
             phrasecut,
-        ]))
+        ],
+    )
+)

@@ -11,14 +11,15 @@ train_pipeline = [
         scales=[(480, 1333), (560, 1333), (640, 1333), (720, 1333), (800, 1333)],
         resize_type='FixScaleResize',
         keep_ratio=True,
-        backend='pillow'),
+        backend='pillow',
+    ),
     dict(type='RandomFlip_GLIP', prob=0.5),
     dict(type='CleanBoxes'),
     dict(type='BuildPrompt', sample=False),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
-                   'prompt')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'prompt'),
+    ),
 ]
 
 train_dataloader = dict(
@@ -34,7 +35,9 @@ train_dataloader = dict(
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         return_classes=True,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

@@ -7,8 +7,19 @@ test_pipeline = [
     dict(type='FixScaleResize', scale=(800, 1333), keep_ratio=True, backend='pillow'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'tokens_positive', 'instances', 'phrase_types')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'tokens_positive',
+            'instances',
+            'phrase_types',
+        ),
+    ),
 ]
 
 val_dataloader = dict(
@@ -22,7 +33,9 @@ val_dataloader = dict(
         ann_file='mdetr_annotations/final_flickr_separateGT_test.json',
         data_prefix=dict(img='flickr30k/flickr30k_images/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='Flickr30kRecall')
 test_evaluator = val_evaluator

@@ -14,9 +14,11 @@ grounded = dict(
     data_root='data/',
     ann_file='mdetr_annotations/final_flickr_separateGT_train.json',
     data_prefix=dict(img='flickr30k/flickr30k_images/'),
-    pipeline=grounded_pipeline)
+    pipeline=grounded_pipeline,
+)
 
 # one grounded caption for each plain one; the paper does not say whether it mixes them
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='MixedSampler', ratios=[1, 1]),
-    dataset=dict(_delete_=True, type='ConcatDataset', datasets=[grounded, _base_.train_dataloader.dataset]))
+    dataset=dict(_delete_=True, type='ConcatDataset', datasets=[grounded, _base_.train_dataloader.dataset]),
+)

@@ -10,15 +10,18 @@ train_dataloader = dict(
         type='LVISV1Dataset',
         ann_file='annotations/lvis_v1_train.json',
         data_prefix=dict(img=''),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
-    dataset=dict(
-        type='LVISV1Dataset', ann_file='annotations/lvis_v1_val.json', data_prefix=dict(img='')))
+    dataset=dict(type='LVISV1Dataset', ann_file='annotations/lvis_v1_val.json', data_prefix=dict(img=''))
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
     _delete_=True,
     type='GroundedLVISMetric',
     ann_file=_base_.data_root + 'annotations/lvis_v1_val.json',
-    metric=['bbox', 'segm'])
+    metric=['bbox', 'segm'],
+)
 test_evaluator = val_evaluator

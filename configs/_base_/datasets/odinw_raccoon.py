@@ -2,7 +2,7 @@
 _base_ = './coco_detection.py'
 
 data_root = 'data/odinw/Raccoon/Raccoon.v2-raw.coco/'
-classes = ('raccoon', )
+classes = ('raccoon',)
 ann_file = 'annotations_without_background.json'
 
 train_dataloader = dict(
@@ -20,18 +20,22 @@ train_dataloader = dict(
             data_prefix=dict(img='train/'),
             metainfo=dict(classes=classes),
             return_classes=True,
-            pipeline=_base_.train_pipeline)))
+            pipeline=_base_.train_pipeline,
+        ),
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='valid/' + ann_file,
         data_prefix=dict(img='valid/'),
-        metainfo=dict(classes=classes)))
+        metainfo=dict(classes=classes),
+    )
+)
 test_dataloader = dict(
     dataset=dict(
-        data_root=data_root,
-        ann_file='test/' + ann_file,
-        data_prefix=dict(img='test/'),
-        metainfo=dict(classes=classes)))
+        data_root=data_root, ann_file='test/' + ann_file, data_prefix=dict(img='test/'), metainfo=dict(classes=classes)
+    )
+)
 val_evaluator = dict(ann_file=data_root + 'valid/' + ann_file)
 test_evaluator = dict(ann_file=data_root + 'test/' + ann_file)

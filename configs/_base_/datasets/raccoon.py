@@ -2,7 +2,7 @@
 # Link your folder there, for example: ln -s /path/to/raccoon data/raccoon
 data_root = 'data/raccoon/'
 img_scale = (320, 320)
-classes = ('raccoon', )
+classes = ('raccoon',)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -12,14 +12,15 @@ train_pipeline = [
         type='RandomChoiceResize',
         scales=[(256, 256), (288, 288), (320, 320), (352, 352)],
         resize_type='Resize',
-        keep_ratio=True),
+        keep_ratio=True,
+    ),
     dict(type='RandomFlip_GLIP', prob=0.5),
     dict(type='CleanBoxes'),
     dict(type='BuildPrompt', sample=False),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
-                   'prompt')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'prompt'),
+    ),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -27,8 +28,18 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'tokens_positive', 'caption_prompt')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'tokens_positive',
+            'caption_prompt',
+        ),
+    ),
 ]
 
 train_dataloader = dict(
@@ -44,7 +55,9 @@ train_dataloader = dict(
         data_prefix=dict(img='images/'),
         metainfo=dict(classes=classes),
         return_classes=True,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -59,7 +72,9 @@ val_dataloader = dict(
         metainfo=dict(classes=classes),
         test_mode=True,
         return_classes=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox')
 test_evaluator = val_evaluator

@@ -7,8 +7,17 @@ test_pipeline = [
     dict(type='FixScaleResize', scale=(800, 1333), keep_ratio=True, backend='pillow'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'tokens_positive')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'tokens_positive',
+        ),
+    ),
 ]
 
 val_dataloader = dict(
@@ -22,7 +31,9 @@ val_dataloader = dict(
         ann_file=ann_file,
         data_prefix=dict(img='train2014/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='GroundedRefExpMetric', ann_file=data_root + ann_file)
 test_evaluator = val_evaluator

@@ -20,7 +20,9 @@ train_dataloader = dict(
         data_root=_base_.data_root,
         ann_file='annotations/captions_train.json',
         data_prefix=dict(img='images/train/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=16,
     dataset=dict(
@@ -30,14 +32,17 @@ val_dataloader = dict(
         ann_file='annotations/captions_val.json',
         data_prefix=dict(img='images/val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 # SPICE needs models that are not part of its package
 val_evaluator = [
     dict(
         type='CaptionMetric',
         ann_file=_base_.data_root + 'annotations/captions_val.json',
-        metrics=('BLEU', 'METEOR', 'ROUGE_L', 'CIDEr')),
+        metrics=('BLEU', 'METEOR', 'ROUGE_L', 'CIDEr'),
+    ),
     dict(type='ShapesCaptionTruth', ann_file=_base_.data_root + 'annotations/val.json'),
 ]
 test_evaluator = val_evaluator

@@ -9,7 +9,8 @@ grounded = dict(
     label_map_file='annotations/label_map.json',
     data_prefix=dict(img='images/train/'),
     filter_cfg=dict(kind='grounding'),
-    pipeline=_base_.train_pipeline)
+    pipeline=_base_.train_pipeline,
+)
 
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='MixedSampler', ratios=[1, 1]),
@@ -23,8 +24,11 @@ train_dataloader = dict(
                 data_root=_base_.data_root,
                 ann_file='annotations/captions_train.json',
                 data_prefix=dict(img='images/train/'),
-                pipeline=_base_.train_pipeline),
-        ]))
+                pipeline=_base_.train_pipeline,
+            ),
+        ],
+    ),
+)
 # beside what the captions say, where: R@k of the phrases that references of the scene have, too
 val_evaluator = [
     *_base_.val_evaluator,

@@ -7,8 +7,18 @@ test_pipeline = [
     dict(type='Resize', scale=_base_.img_scale, keep_ratio=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'tokens_positive', 'instances')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'tokens_positive',
+            'instances',
+        ),
+    ),
 ]
 
 val_dataloader = dict(
@@ -19,7 +29,9 @@ val_dataloader = dict(
         ann_file='annotations/grounding_val.jsonl',
         data_prefix=dict(img='images/val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type='Flickr30kRecall')
 test_evaluator = val_evaluator

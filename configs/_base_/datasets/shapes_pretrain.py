@@ -1,15 +1,39 @@
 # The embedded "shapes" data: pre-training on detection and grounding records, validation on 30 seen pairs.
 # Rendered by: python tools/make_shapes.py --out data/shapes
 data_root = 'data/shapes/'
-img_scale = (160, 160)      # longest side the network sees; scenes are 160-256 px
+img_scale = (160, 160)  # longest side the network sees; scenes are 160-256 px
 # Order of the categories in annotations/val.json: six colours x six shapes without the six held-out pairs.
 classes = (
-    'red circle', 'red square', 'red triangle', 'red cross', 'red diamond',
-    'green circle', 'green square', 'green star', 'green cross', 'green diamond',
-    'blue square', 'blue triangle', 'blue star', 'blue cross', 'blue diamond',
-    'yellow circle', 'yellow triangle', 'yellow star', 'yellow cross', 'yellow diamond',
-    'purple circle', 'purple square', 'purple triangle', 'purple star', 'purple diamond',
-    'white circle', 'white square', 'white triangle', 'white star', 'white cross',
+    'red circle',
+    'red square',
+    'red triangle',
+    'red cross',
+    'red diamond',
+    'green circle',
+    'green square',
+    'green star',
+    'green cross',
+    'green diamond',
+    'blue square',
+    'blue triangle',
+    'blue star',
+    'blue cross',
+    'blue diamond',
+    'yellow circle',
+    'yellow triangle',
+    'yellow star',
+    'yellow cross',
+    'yellow diamond',
+    'purple circle',
+    'purple square',
+    'purple triangle',
+    'purple star',
+    'purple diamond',
+    'white circle',
+    'white square',
+    'white triangle',
+    'white star',
+    'white cross',
 )
 
 train_pipeline = [
@@ -22,8 +46,8 @@ train_pipeline = [
     dict(type='BuildPrompt', max_negatives=30, full_probability=0.8),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
-                   'prompt')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'prompt'),
+    ),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -31,8 +55,18 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'tokens_positive', 'caption_prompt')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'tokens_positive',
+            'caption_prompt',
+        ),
+    ),
 ]
 
 train_dataloader = dict(
@@ -46,7 +80,9 @@ train_dataloader = dict(
         ann_file='annotations/train_odvg.jsonl',
         label_map_file='annotations/label_map.json',
         data_prefix=dict(img='images/train/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -61,7 +97,9 @@ val_dataloader = dict(
         metainfo=dict(classes=classes),
         test_mode=True,
         return_classes=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox')
 test_evaluator = val_evaluator

@@ -16,7 +16,9 @@ train_dataloader = dict(
         data_root=_base_.data_root,
         ann_file='annotations/referring_train.jsonl',
         data_prefix=dict(img='images/train/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -25,7 +27,9 @@ val_dataloader = dict(
         ann_file='annotations/referring_val.jsonl',
         data_prefix=dict(img='images/val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 # 0.3 is the default; the others show in the same run how much depends on it
 val_evaluator = [

@@ -17,19 +17,41 @@ train_pipeline = [
         scales=[(480, 1333), (560, 1333), (640, 1333), (720, 1333), (800, 1333)],
         resize_type='FixScaleResize',
         keep_ratio=True,
-        backend='pillow'),
+        backend='pillow',
+    ),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'questions', 'question_id',
-                   'answer_scores')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'questions',
+            'question_id',
+            'answer_scores',
+        ),
+    ),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='FixScaleResize', scale=(800, 1333), keep_ratio=True, backend='pillow'),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'text', 'custom_entities',
-                   'question_id', 'question_type', 'answer_type', 'gt_answers')),
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'text',
+            'custom_entities',
+            'question_id',
+            'question_type',
+            'answer_type',
+            'gt_answers',
+        ),
+    ),
 ]
 
 train2014 = dict(
@@ -41,7 +63,8 @@ train2014 = dict(
     group_by_image=True,
     image_template='COCO_train2014_{image_id:012d}.jpg',
     data_prefix=dict(img='../coco/train2014/'),
-    pipeline=train_pipeline)
+    pipeline=train_pipeline,
+)
 val2014 = dict(
     type='VQADataset',
     data_root=data_root,
@@ -52,14 +75,16 @@ val2014 = dict(
     image_template='COCO_val2014_{image_id:012d}.jpg',
     data_prefix=dict(img='../coco/val2014/'),
     without_images=dev_images,
-    pipeline=train_pipeline)
+    pipeline=train_pipeline,
+)
 
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ConcatDataset', datasets=[train2014, val2014]))
+    dataset=dict(type='ConcatDataset', datasets=[train2014, val2014]),
+)
 val_dataloader = dict(
     batch_size=2,
     num_workers=4,
@@ -75,7 +100,9 @@ val_dataloader = dict(
         data_prefix=val2014['data_prefix'],
         only_images=dev_images,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = dict(
     batch_size=2,
     num_workers=4,
@@ -89,7 +116,10 @@ test_dataloader = dict(
         image_template='COCO_test2015_{image_id:012d}.jpg',
         data_prefix=dict(img='../coco/test2015/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 val_evaluator = dict(type='VQAMetric', baseline_ann_file=data_root + train2014['ann_file'])
 test_evaluator = dict(
-    type='VQAMetric', format_only=True, outfile_prefix='work_dirs/vqa_OpenEnded_mscoco_test2015_glipv2')
+    type='VQAMetric', format_only=True, outfile_prefix='work_dirs/vqa_OpenEnded_mscoco_test2015_glipv2'
+)

@@ -11,4 +11,5 @@ model = dict(
     language_model=dict(_delete_=True, type='CLIPTextEncoder', vocab=clip_vocab, max_tokens=256),
     neck=dict(in_channels=[256, 512, 1024]),
     fusion=dict(num_blocks=8, text_channels=512, text_heads=8, text_layer='clip'),
-    bbox_head=dict(text_channels=512))
+    bbox_head=dict(text_channels=512),
+)

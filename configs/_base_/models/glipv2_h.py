@@ -11,5 +11,7 @@ model = dict(
         num_heads=(11, 22, 44, 88),
         window_size=7,
         drop_path_rate=0.4,
-        out_indices=(1, 2, 3)),
-    neck=dict(in_channels=[704, 1408, 2816]))
+        out_indices=(1, 2, 3),
+    ),
+    neck=dict(in_channels=[704, 1408, 2816]),
+)

@@ -13,7 +13,9 @@ model = dict(
             intermediate_size=192,
             initializer_range=0.08,  # BERT's 0.02 is for 768 channels
             hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0)),
+            attention_probs_dropout_prob=0.0,
+        ),
+    ),
     neck=dict(in_channels=[64, 128, 256], out_channels=64),
     fusion=dict(
         num_blocks=1,
@@ -23,10 +25,13 @@ model = dict(
         attention_heads=4,
         text_heads=4,
         text_ffn_channels=192,
-        dropout=0.0),
+        dropout=0.0,
+    ),
     bbox_head=dict(
         channels=64,
         text_channels=96,
         init_log_scale=-1.0,
         # one shared block serves words and boxes; from scratch, words alone would shape it
-        loss_box=dict(type='LocalizationLoss', giou_weight=3.0)))
+        loss_box=dict(type='LocalizationLoss', giou_weight=3.0),
+    ),
+)

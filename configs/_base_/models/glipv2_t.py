@@ -6,7 +6,8 @@ model = dict(
         mean=[103.53, 116.28, 123.675],
         std=[57.375, 57.12, 58.395],
         bgr_to_rgb=False,
-        pad_size_divisor=32),
+        pad_size_divisor=32,
+    ),
     backbone=dict(
         type='TimmSwin',
         embed_dim=96,
@@ -14,7 +15,8 @@ model = dict(
         num_heads=(3, 6, 12, 24),
         window_size=7,
         drop_path_rate=0.2,
-        out_indices=(1, 2, 3)),
+        out_indices=(1, 2, 3),
+    ),
     language_model=dict(type='BertTextEncoder', vocab='bert-base-uncased', max_tokens=256),
     neck=dict(
         type='FPN',
@@ -23,12 +25,11 @@ model = dict(
         start_level=0,
         relu_before_extra_convs=True,
         add_extra_convs='on_output',
-        num_outs=5),
+        num_outs=5,
+    ),
     fusion=dict(type='VLFusionDyHead', num_blocks=6, channels=256, text_channels=768),
     bbox_head=dict(type='GroundingATSSHead', channels=256, text_channels=768),
     test_cfg=dict(
-        nms_pre=1000,
-        min_bbox_size=0,
-        score_thr=0.05,
-        nms=dict(type='nms', iou_threshold=0.6),
-        max_per_img=100))
+        nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.6), max_per_img=100
+    ),
+)

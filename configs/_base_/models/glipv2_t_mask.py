@@ -4,4 +4,5 @@ _base_ = './glipv2_t.py'
 
 model = dict(
     mask_head=dict(type='HourglassMaskHead', channels=256, text_channels=768, num_scales=1, num_layers=1, roi_size=14),
-    test_cfg=dict(mask_thr_binary=0.5))
+    test_cfg=dict(mask_thr_binary=0.5),
+)

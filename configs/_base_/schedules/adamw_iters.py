@@ -14,10 +14,8 @@ optim_wrapper = dict(
     constructor='MultiplyingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0, norm_type=2),
-    paramwise_cfg=dict(
-        bias_lr_mult=2.0,
-        bias_decay_mult=0.0,
-        custom_keys=dict(language_model=dict(lr_mult=0.1))))
+    paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0, custom_keys=dict(language_model=dict(lr_mult=0.1))),
+)
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=2000),

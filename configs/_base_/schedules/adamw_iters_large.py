@@ -8,8 +8,8 @@ decay_milestones = [446890, 593630]
 
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(
-    optimizer=dict(weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys=dict(language_model=dict(lr_mult=1.0))))
+    optimizer=dict(weight_decay=0.01), paramwise_cfg=dict(custom_keys=dict(language_model=dict(lr_mult=1.0)))
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=2000),
     dict(type='MultiStepLR', by_epoch=False, milestones=milestones, gamma=0.1),
@@ -18,5 +18,6 @@ param_scheduler = [
         param_name='weight_decay',
         by_epoch=False,
         milestones=decay_milestones,
-        gamma=0.1),
+        gamma=0.1,
+    ),
 ]

@@ -8,4 +8,6 @@ model = dict(
         type='InterImageContrast',
         channels=_base_.model.bbox_head.channels,
         text_channels=_base_.model.bbox_head.text_channels,
-        init_log_scale=_base_.model.bbox_head.init_log_scale))
+        init_log_scale=_base_.model.bbox_head.init_log_scale,
+    )
+)

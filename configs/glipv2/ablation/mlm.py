@@ -7,4 +7,6 @@ _base_ = './loc_intra_mlm.py'
 model = dict(
     bbox_head=dict(
         loss_word=dict(type='RegionWordFocalLoss', loss_weight=0.0),
-        loss_box=dict(type='LocalizationLoss', giou_weight=0.0, centerness_weight=0.0)))
+        loss_box=dict(type='LocalizationLoss', giou_weight=0.0, centerness_weight=0.0),
+    )
+)

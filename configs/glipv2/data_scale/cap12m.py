@@ -3,4 +3,5 @@
 _base_ = './o365_goldg.py'
 
 train_dataloader = dict(
-    dataset=dict(dataset=dict(datasets=[_base_.sources.objects365_v1, *_base_.goldg, _base_.sources.cap12m])))
+    dataset=dict(dataset=dict(datasets=[_base_.sources.objects365_v1, *_base_.goldg, _base_.sources.cap12m]))
+)

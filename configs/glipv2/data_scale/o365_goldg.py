@@ -3,5 +3,4 @@
 # Steps of these rows are not published; B's are kept. Rows without L_inter: --cfg-options model.inter_loss=None
 _base_ = '../glipv2_b_pretrain.py'
 
-train_dataloader = dict(
-    dataset=dict(dataset=dict(datasets=[_base_.sources.objects365_v1, *_base_.goldg])))
+train_dataloader = dict(dataset=dict(dataset=dict(datasets=[_base_.sources.objects365_v1, *_base_.goldg])))

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from ..odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
+from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
 
 _KEPT_MESSAGES = 20
 
@@ -46,8 +46,9 @@ class CheckReport:
         return '\n'.join([*lines, *self.messages])
 
 
-def check_odvg(path: str | Path, label_map: str | Path | None = None, image_root: str | Path | None = None,
-               progress: bool = True) -> CheckReport:
+def check_odvg(
+    path: str | Path, label_map: str | Path | None = None, image_root: str | Path | None = None, progress: bool = True
+) -> CheckReport:
     """Checks every record of an ODVG file.
 
     Args:
@@ -87,9 +88,16 @@ def _check_words(sample: dict, place: Place, report: CheckReport) -> None:
     for spans in sample.get('tokens_positive', ()):
         for start, end in spans:
             if not any(map(str.isalnum, sample['text'][start:end])):
-                report.add('blank_spans', str(place.error(
-                    f'span [{start}, {end}] is {sample["text"][start:end]!r}', 'at least one letter or digit',
-                    'Move the span to its words.')))
+                report.add(
+                    'blank_spans',
+                    str(
+                        place.error(
+                            f'span [{start}, {end}] is {sample["text"][start:end]!r}',
+                            'at least one letter or digit',
+                            'Move the span to its words.',
+                        )
+                    ),
+                )
 
 
 def _check_image(root: Path, sample: dict, place: Place, report: CheckReport) -> None:
@@ -103,5 +111,8 @@ def _check_image(root: Path, sample: dict, place: Place, report: CheckReport) ->
         report.add('broken_images', f'{place.file}:{place.record}: "{path}" cannot be read ({error})')
     else:
         if size != (sample['width'], sample['height']):
-            report.add('wrong_sizes', f'{place.file}:{place.record}: "{path}" is {size[0]} x {size[1]}, the record '
-                                      f'says {sample["width"]} x {sample["height"]}')
+            report.add(
+                'wrong_sizes',
+                f'{place.file}:{place.record}: "{path}" is {size[0]} x {size[1]}, the record '
+                f'says {sample["width"]} x {sample["height"]}',
+            )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from ..record_checks import reading, require_boxes, require_size
-from .json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.conversion.json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.record_checks import reading, require_boxes, require_size
 
-_LAYOUT = ('Expected COCO\'s layout, with every category among "categories"; see --file-names for files without '
-           '"file_name".')
+_LAYOUT = (
+    'Expected COCO\'s layout, with every category among "categories"; see --file-names for files without "file_name".'
+)
 #: Listed in Objects365 v2's training json, but not in its archives.
-OBJECTS365_V2_ABSENT = frozenset((
-    'patch16/objects365_v2_00908726.jpg', 'patch6/objects365_v1_00320532.jpg', 'patch6/objects365_v1_00320534.jpg'))
+OBJECTS365_V2_ABSENT = frozenset(
+    ('patch16/objects365_v2_00908726.jpg', 'patch6/objects365_v1_00320532.jpg', 'patch6/objects365_v1_00320534.jpg')
+)
 
 
 def coco_class_names(ann_file: str | Path, renames: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -33,8 +35,9 @@ def coco_class_names(ann_file: str | Path, renames: Mapping[str, str] | None = N
         return tuple((renames or {}).get(category['name'], category['name']).strip() for category in categories)
 
 
-def coco_records(ann_file: str | Path, file_names: str = 'as_given',
-                 scratch_folder: str | Path | None = None) -> Iterator[dict]:
+def coco_records(
+    ann_file: str | Path, file_names: str = 'as_given', scratch_folder: str | Path | None = None
+) -> Iterator[dict]:
     """ODVG records of all images in the order of the file, without crowd boxes; memory stays constant.
 
     Args:
@@ -59,9 +62,15 @@ def coco_records(ann_file: str | Path, file_names: str = 'as_given',
                 require_size(image['height'], image['width'], place, ValueError)
                 instances = [
                     {'bbox': [x, y, x + width, y + height], 'label': labels[category]}
-                    for (x, y, width, height), category in boxes[image['id']]]
-                record = {'filename': name, 'height': image['height'], 'width': image['width'],
-                          'image_id': image['id'], 'detection': {'instances': instances}}
+                    for (x, y, width, height), category in boxes[image['id']]
+                ]
+                record = {
+                    'filename': name,
+                    'height': image['height'],
+                    'width': image['width'],
+                    'image_id': image['id'],
+                    'detection': {'instances': instances},
+                }
             if file_names != 'last_folder' or name not in OBJECTS365_V2_ABSENT:
                 yield record
 

@@ -6,19 +6,25 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from .check import check_odvg
-from .odvg_writer import write_label_map, write_odvg
+from glipv2_mmdet.datasets.conversion.check import check_odvg
+from glipv2_mmdet.datasets.conversion.odvg_writer import write_label_map, write_odvg
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--out, --image-root, --check, --force, --scratch."""
     parser.add_argument('--out', type=Path, required=True, help='ODVG jsonl to write')
     parser.add_argument('--image-root', type=Path, help='with --check: where the images are looked for')
-    parser.add_argument('--check', action='store_true',
-                        help='read the result as training would and print a table; fails when something is wrong')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='read the result as training would and print a table; fails when something is wrong',
+    )
     parser.add_argument('--force', action='store_true', help='convert again although nothing has changed')
-    parser.add_argument('--scratch', type=Path, help='folder for temporary files as large as the annotations '
-                                                     '(default: the folder of --out)')
+    parser.add_argument(
+        '--scratch',
+        type=Path,
+        help='folder for temporary files as large as the annotations (default: the folder of --out)',
+    )
 
 
 def scratch_folder(args: argparse.Namespace) -> Path:
@@ -28,8 +34,14 @@ def scratch_folder(args: argparse.Namespace) -> Path:
     return folder
 
 
-def run_conversion(args: argparse.Namespace, records: Iterable[dict], sources: Sequence[str | Path],
-                   say: Callable[[str], None], names: Sequence[str] | None = None, **settings: object) -> int:
+def run_conversion(
+    args: argparse.Namespace,
+    records: Iterable[dict],
+    sources: Sequence[str | Path],
+    say: Callable[[str], None],
+    names: Sequence[str] | None = None,
+    **settings: object,
+) -> int:
     """Writes records, the label map of a detection file beside them, and checks both when asked to.
 
     Args:

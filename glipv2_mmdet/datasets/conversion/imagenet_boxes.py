@@ -26,8 +26,7 @@ def imagenet_class_names(synset_file: str | Path) -> dict[str, str]:
     return names
 
 
-def imagenet_records(annotation_folder: str | Path, names: Mapping[str, str],
-                     suffix: str = '.JPEG') -> Iterator[dict]:
+def imagenet_records(annotation_folder: str | Path, names: Mapping[str, str], suffix: str = '.JPEG') -> Iterator[dict]:
     """ODVG records in the order of folders and file names; memory stays constant.
 
     Args:
@@ -44,8 +43,10 @@ def imagenet_records(annotation_folder: str | Path, names: Mapping[str, str],
             try:
                 yield _record(ElementTree.parse(path).getroot(), f'{folder}/{path.stem}{suffix}', names, labels)
             except (ElementTree.ParseError, KeyError, TypeError, ValueError) as error:
-                raise ValueError(f'{path}: {error}. Expected <size> and, per <object>, <name> with a synset of the '
-                                 'mapping and <bndbox> with numbers.') from error
+                raise ValueError(
+                    f'{path}: {error}. Expected <size> and, per <object>, <name> with a synset of the '
+                    'mapping and <bndbox> with numbers.'
+                ) from error
 
 
 def _record(root: ElementTree.Element, filename: str, names: Mapping[str, str], labels: Mapping[str, int]) -> dict:
@@ -53,5 +54,9 @@ def _record(root: ElementTree.Element, filename: str, names: Mapping[str, str], 
     for thing in root.iter('object'):
         box = [float(thing.findtext(f'bndbox/{edge}')) for edge in ('xmin', 'ymin', 'xmax', 'ymax')]
         instances.append({'bbox': box, 'label': labels[names[thing.findtext('name')]]})
-    return {'filename': filename, 'height': int(root.findtext('size/height')),
-            'width': int(root.findtext('size/width')), 'detection': {'instances': instances}}
+    return {
+        'filename': filename,
+        'height': int(root.findtext('size/height')),
+        'width': int(root.findtext('size/width')),
+        'detection': {'instances': instances},
+    }

@@ -70,11 +70,14 @@ def _check_for_array(path: str | Path, key: str | None) -> None:
         events = ijson.parse(_Shallow(file), buf_size=_CHUNK)
         event = next((event for prefix, event, _ in events if prefix == (key or '')), None)
     if event is None:
-        raise ValueError(f'{path}: no "{key}" at the top of this json file. Is it the annotation file this tool '
-                         'expects?')
+        raise ValueError(
+            f'{path}: no "{key}" at the top of this json file. Is it the annotation file this tool expects?'
+        )
     if event != 'start_array':
-        raise ValueError(f'{path}: {_name(key)} is no array but a {event.removeprefix("start_")}. Is it the '
-                         'annotation file this tool expects?')
+        raise ValueError(
+            f'{path}: {_name(key)} is no array but a {event.removeprefix("start_")}. Is it the '
+            'annotation file this tool expects?'
+        )
 
 
 def field_of(row: Any, name: str, path: str | Path) -> int | str:
@@ -85,8 +88,10 @@ def field_of(row: Any, name: str, path: str | Path) -> int | str:
     """
     key = row.get(name) if isinstance(row, dict) else None
     if not isinstance(key, (int, str)) or (isinstance(key, int) and key.bit_length() > _MOST_BITS):
-        raise ValueError(f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it '
-                         'the annotation file this tool expects?')
+        raise ValueError(
+            f'{path}: "{name}" of {str(row)[:60]} is {str(key)[:60]}. Expected a number or a text. Is it '
+            'the annotation file this tool expects?'
+        )
     return key
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..record_checks import reading
-from .json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.conversion.json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.record_checks import reading
 
 _FIELDS = 'Expected the fields of MDETR: id, file_name, height, width, caption; image_id, bbox, tokens_positive.'
 
@@ -69,9 +69,7 @@ def _regions(caption: str, boxes: list[dict]) -> list[dict]:
         if not spans or box.get('iscrowd'):
             continue
         phrase = ' / '.join(caption[start:end] for start, end in spans)
-        region = regions.setdefault(
-            tuple(map(tuple, spans)), {'bbox': [], 'phrase': phrase, 'tokens_positive': spans}
-        )
+        region = regions.setdefault(tuple(map(tuple, spans)), {'bbox': [], 'phrase': phrase, 'tokens_positive': spans})
         x, y, width, height = box['bbox']
         region['bbox'].append([x, y, x + width, y + height])
     return list(regions.values())

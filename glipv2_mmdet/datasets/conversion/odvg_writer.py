@@ -16,8 +16,14 @@ from tqdm import tqdm
 from glipv2_mmdet.files import atomic_write
 
 
-def write_odvg(path: str | Path, records: Iterable[dict], sources: Sequence[str | Path],
-               settings: dict[str, Any] | None = None, force: bool = False, progress: bool = True) -> int | None:
+def write_odvg(
+    path: str | Path,
+    records: Iterable[dict],
+    sources: Sequence[str | Path],
+    settings: dict[str, Any] | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> int | None:
     """One json line per record.
 
     Args:

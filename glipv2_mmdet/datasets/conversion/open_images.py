@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .json_stream import GroupedRows
+from glipv2_mmdet.datasets.conversion.json_stream import GroupedRows
 
 
 def open_images_class_names(class_file: str | Path) -> dict[str, str]:
@@ -21,9 +21,13 @@ def open_images_class_names(class_file: str | Path) -> dict[str, str]:
     return names
 
 
-def open_images_records(box_file: str | Path, class_file: str | Path, image_folder: str | Path,
-                        counts: Counter[str] | None = None,
-                        scratch_folder: str | Path | None = None) -> Iterator[dict]:
+def open_images_records(
+    box_file: str | Path,
+    class_file: str | Path,
+    image_folder: str | Path,
+    counts: Counter[str] | None = None,
+    scratch_folder: str | Path | None = None,
+) -> Iterator[dict]:
     """ODVG records sorted by image id, without boxes around groups; memory stays constant.
 
     Args:
@@ -48,9 +52,15 @@ def open_images_records(box_file: str | Path, class_file: str | Path, image_fold
                 width, height = image.size
             instances = [
                 {'bbox': [left * width, top * height, right * width, bottom * height], 'label': label}
-                for left, top, right, bottom, label in boxes[identity]]
-            yield {'filename': path.name, 'height': height, 'width': width, 'image_id': identity,
-                   'detection': {'instances': instances}}
+                for left, top, right, bottom, label in boxes[identity]
+            ]
+            yield {
+                'filename': path.name,
+                'height': height,
+                'width': width,
+                'image_id': identity,
+                'detection': {'instances': instances},
+            }
 
 
 def _rows(box_file: str | Path, labels: dict[str, int]) -> Iterator[tuple[str, list]]:
@@ -62,5 +72,7 @@ def _rows(box_file: str | Path, labels: dict[str, int]) -> Iterator[tuple[str, l
                 edges = [float(row[name]) for name in ('XMin', 'YMin', 'XMax', 'YMax')]
                 yield row['ImageID'], [*edges, labels[row['LabelName']]]
             except KeyError as error:
-                raise ValueError(f'{box_file}: image {row.get("ImageID")}: {error} is no column or no class. Expected '
-                                 'the box csv of OpenImages and the class file of the same version.') from error
+                raise ValueError(
+                    f'{box_file}: image {row.get("ImageID")}: {error} is no column or no class. Expected '
+                    'the box csv of OpenImages and the class file of the same version.'
+                ) from error

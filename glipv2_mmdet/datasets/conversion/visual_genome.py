@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..record_checks import reading, require_boxes, require_size
-from .json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.conversion.json_stream import GroupedRows, field_of, iterate_array
+from glipv2_mmdet.datasets.record_checks import reading, require_boxes, require_size
 
-_LAYOUT = ('Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with '
-           'url, height and width. Download both again.')
+_LAYOUT = (
+    'Expected objects.json, images with image_id and objects (x, y, w, h, names), and image_data.json with '
+    'url, height and width. Download both again.'
+)
 
 
 def visual_genome_class_names(objects_file: str | Path, min_uses: int = 100) -> tuple[str, ...]:
@@ -30,13 +32,16 @@ def visual_genome_class_names(objects_file: str | Path, min_uses: int = 100) -> 
     del uses['']
     names = sorted((name for name, count in uses.items() if count >= min_uses), key=lambda name: (-uses[name], name))
     if not names:
-        raise ValueError(f'{objects_file}: no name has {min_uses} boxes; the most frequent are '
-                         f'{uses.most_common(3)}. Lower --min-uses.')
+        raise ValueError(
+            f'{objects_file}: no name has {min_uses} boxes; the most frequent are '
+            f'{uses.most_common(3)}. Lower --min-uses.'
+        )
     return tuple(names)
 
 
-def visual_genome_records(objects_file: str | Path, image_file: str | Path, names: Sequence[str],
-                          scratch_folder: str | Path | None = None) -> Iterator[dict]:
+def visual_genome_records(
+    objects_file: str | Path, image_file: str | Path, names: Sequence[str], scratch_folder: str | Path | None = None
+) -> Iterator[dict]:
     """ODVG records in the order of ``objects_file``; boxes of other names are left out; memory stays constant.
 
     Args:
@@ -55,8 +60,10 @@ def visual_genome_records(objects_file: str | Path, image_file: str | Path, name
             key = field_of(entry, 'image_id', objects_file)
             found = images[key]
             if not found:
-                raise ValueError(f'{objects_file}: image {key} is not in {image_file}. Expected both '
-                                 'files of the same version of Visual Genome.')
+                raise ValueError(
+                    f'{objects_file}: image {key} is not in {image_file}. Expected both '
+                    'files of the same version of Visual Genome.'
+                )
             place = f'{objects_file}: image {key}'
             with reading(place, ValueError, _LAYOUT):
                 record = _record(entry, found[0], labels)
@@ -68,11 +75,20 @@ def visual_genome_records(objects_file: str | Path, image_file: str | Path, name
 def _record(entry: dict, image: dict, labels: Mapping[str, int]) -> dict:
     folder = 'VG_100K_2' if 'VG_100K_2' in image['url'] else 'VG_100K'
     instances = [
-        {'bbox': [thing['x'], thing['y'], thing['x'] + thing['w'], thing['y'] + thing['h']],
-         'label': labels[_name(thing)]}
-        for thing in entry['objects'] if _name(thing) in labels]
-    return {'filename': f'{folder}/{entry["image_id"]}.jpg', 'height': image['height'], 'width': image['width'],
-            'image_id': entry['image_id'], 'detection': {'instances': instances}}
+        {
+            'bbox': [thing['x'], thing['y'], thing['x'] + thing['w'], thing['y'] + thing['h']],
+            'label': labels[_name(thing)],
+        }
+        for thing in entry['objects']
+        if _name(thing) in labels
+    ]
+    return {
+        'filename': f'{folder}/{entry["image_id"]}.jpg',
+        'height': image['height'],
+        'width': image['width'],
+        'image_id': entry['image_id'],
+        'detection': {'instances': instances},
+    }
 
 
 def _name(thing: dict) -> str:

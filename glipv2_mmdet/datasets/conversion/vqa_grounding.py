@@ -3,13 +3,14 @@
 First ``question_captions`` makes captions for ``tools/pseudo_label.py``, then ``join_labels`` turns what it found into
 grounding records of :class:`~glipv2_mmdet.datasets.VQADataset`. Source: GLIPv2 (Zhang et al., 2022), section 4.
 """
+
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..vqa_records import VQAError, by_question, check_question, read_entries
+from glipv2_mmdet.datasets.vqa_records import VQAError, by_question, check_question, read_entries
 
 
 def question_captions(question_file: str | Path, annotation_file: str | Path, image_template: str) -> Iterator[dict]:
@@ -29,10 +30,16 @@ def question_captions(question_file: str | Path, annotation_file: str | Path, im
         check_question(entry, f'{questions}, question {entry.get("question_id")}')
         answer = answers.get(entry['question_id'], {}).get('multiple_choice_answer')
         if answer is None:
-            raise VQAError(f'{annotations}, question {entry["question_id"]}: no "multiple_choice_answer". Use the two '
-                           'files of one split.')
-        yield dict(filename=image_template.format(image_id=entry['image_id']), question_id=entry['question_id'],
-                   text=entry['question'], caption=f'{entry["question"]} {answer}')
+            raise VQAError(
+                f'{annotations}, question {entry["question_id"]}: no "multiple_choice_answer". Use the two '
+                'files of one split.'
+            )
+        yield dict(
+            filename=image_template.format(image_id=entry['image_id']),
+            question_id=entry['question_id'],
+            text=entry['question'],
+            caption=f'{entry["question"]} {answer}',
+        )
 
 
 def join_labels(captions: Iterable[dict], label_files: Sequence[str | Path]) -> Iterator[dict]:
@@ -52,9 +59,18 @@ def join_labels(captions: Iterable[dict], label_files: Sequence[str | Path]) -> 
                 record = json.loads(line)
                 grounding = record['grounding']
                 for caption in waiting.pop((record['filename'], grounding['caption']), ()):
-                    boxes = [(box, region['tokens_positive'], score) for region in grounding['regions']
-                             for box, score in zip(region['bbox'], region['score'], strict=True)]
+                    boxes = [
+                        (box, region['tokens_positive'], score)
+                        for region in grounding['regions']
+                        for box, score in zip(region['bbox'], region['score'], strict=True)
+                    ]
                     yield dict(
-                        question_id=caption['question_id'], text=caption['text'], caption=caption['caption'],
-                        tokens_positive=[spans for _, spans, _ in boxes], bboxes=[box for box, _, _ in boxes],
-                        scores=[score for _, _, score in boxes], img_h=record['height'], img_w=record['width'])
+                        question_id=caption['question_id'],
+                        text=caption['text'],
+                        caption=caption['caption'],
+                        tokens_positive=[spans for _, spans, _ in boxes],
+                        bboxes=[box for box, _, _ in boxes],
+                        scores=[score for _, _, score in boxes],
+                        img_h=record['height'],
+                        img_w=record['width'],
+                    )

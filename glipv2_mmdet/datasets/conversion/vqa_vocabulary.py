@@ -3,6 +3,7 @@
 Source: the usual protocol on VQA v2: answers of at least 9 questions of train2014 + val2014, which are 3,129, and a
 2,000-image part of val2014 kept for validation while the rest is trained on.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -10,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...evaluation.vqa_answers import normalise_answer
-from ..vqa_records import VQAError, read_entries
+from glipv2_mmdet.datasets.vqa_records import VQAError, read_entries
+from glipv2_mmdet.evaluation.vqa_answers import normalise_answer
 
 
 def count_answers(annotation_files: Sequence[str | Path]) -> Counter[str]:
@@ -24,8 +25,10 @@ def count_answers(annotation_files: Sequence[str | Path]) -> Counter[str]:
     for path in map(str, annotation_files):
         for entry in read_entries(path, 'annotations'):
             if 'multiple_choice_answer' not in entry:
-                raise VQAError(f'{path}, question {entry.get("question_id")}: no "multiple_choice_answer" (keys '
-                               f'{sorted(entry)}). Expected an annotation file of VQA v2.')
+                raise VQAError(
+                    f'{path}, question {entry.get("question_id")}: no "multiple_choice_answer" (keys '
+                    f'{sorted(entry)}). Expected an annotation file of VQA v2.'
+                )
             counts[normalise_answer(entry['multiple_choice_answer']).replace(',', '')] += 1
     del counts['']
     return counts
@@ -37,11 +40,14 @@ def choose_answers(counts: Counter[str], min_count: int = 9) -> list[str]:
     Raises:
         VQAError: none is that frequent.
     """
-    answers = sorted((answer for answer, count in counts.items() if count >= min_count),
-                     key=lambda answer: (-counts[answer], answer))
+    answers = sorted(
+        (answer for answer, count in counts.items() if count >= min_count), key=lambda answer: (-counts[answer], answer)
+    )
     if not answers:
-        raise VQAError(f'No answer belongs to {min_count} questions or more; the most frequent has '
-                       f'{max(counts.values(), default=0)}. Lower --min-count.')
+        raise VQAError(
+            f'No answer belongs to {min_count} questions or more; the most frequent has '
+            f'{max(counts.values(), default=0)}. Lower --min-count.'
+        )
     return answers
 
 

@@ -15,7 +15,7 @@ from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from .sample_draw import SampleDraw
+from glipv2_mmdet.datasets.samplers.sample_draw import SampleDraw
 
 _ROUND = 8192  # draws; a ratio is met to 1/8192 of the run, and 8192 draws are worked out at once
 
@@ -37,8 +37,13 @@ class MixedSampler(Sampler):
             set that is empty, or a share under 1/8192.
     """
 
-    def __init__(self, dataset: Any, ratios: Sequence[float] | None = None, repeats: Sequence[float] | None = None,
-                 seed: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        ratios: Sequence[float] | None = None,
+        repeats: Sequence[float] | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.dataset = dataset
         self.rank, self.world_size = get_dist_info()
         self.seed = sync_random_seed() if seed is None else seed
@@ -82,14 +87,18 @@ class MixedSampler(Sampler):
         """Indices of one round, (8192,)."""
         # whose turn it is is shuffled; each part's own entries come in the order of its epochs
         turns = np.random.default_rng((self.seed, round_number)).permutation(
-            np.repeat(np.arange(len(self._quotas)), self._quotas))
+            np.repeat(np.arange(len(self._quotas)), self._quotas)
+        )
         indices = np.empty(_ROUND, dtype=np.int64)
         for part, (quota, size, start) in enumerate(zip(self._quotas, self._sizes, self._starts, strict=True)):
             counts = np.arange(quota, dtype=np.int64) + round_number * int(quota)
             if quota:
-                indices[turns == part] = start + np.concatenate([
-                    permuted(counts[counts // size == epoch] % size, int(size), (self.seed, part, int(epoch)))
-                    for epoch in np.unique(counts // size)])
+                indices[turns == part] = start + np.concatenate(
+                    [
+                        permuted(counts[counts // size == epoch] % size, int(size), (self.seed, part, int(epoch)))
+                        for epoch in np.unique(counts // size)
+                    ]
+                )
         return indices
 
 
@@ -128,13 +137,17 @@ def _mix(values: np.ndarray) -> np.ndarray:
 def _shares(sizes: np.ndarray, ratios: Sequence[float] | None, repeats: Sequence[float] | None) -> np.ndarray:
     """Share of the draws per data set; they add up to 1."""
     if ratios is not None and repeats is not None:
-        raise ValueError('Both ratios and repeats are given. Expected one: ratios are shares of the draws, repeats '
-                         'multiply the sizes.')
+        raise ValueError(
+            'Both ratios and repeats are given. Expected one: ratios are shares of the draws, repeats '
+            'multiply the sizes.'
+        )
     given = ratios if ratios is not None else repeats if repeats is not None else [1.0] * len(sizes)
     weights = np.asarray(given, dtype=np.float64)
     if weights.shape != sizes.shape or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(f'Ratios or repeats are {list(given)} for {len(sizes)} data sets. Expected one number per '
-                         'data set, 0 or more, not all 0.')
+        raise ValueError(
+            f'Ratios or repeats are {list(given)} for {len(sizes)} data sets. Expected one number per '
+            'data set, 0 or more, not all 0.'
+        )
     if ratios is None:
         weights = weights * sizes
     empty = np.flatnonzero((sizes == 0) & (np.asarray(given, dtype=np.float64) > 0))
@@ -151,6 +164,8 @@ def _quotas(shares: np.ndarray) -> np.ndarray:
     quotas[np.argsort(quotas - exact, kind='stable')[:missing]] += 1
     starved = np.flatnonzero((shares > 0) & (quotas == 0))
     if starved.size:
-        raise ValueError(f'Data set {starved[0]} has a share of {shares[starved[0]]:.1e} of the draws, less than one '
-                         f'in {_ROUND}; it would never be seen. Raise its ratio, or set 0.')
+        raise ValueError(
+            f'Data set {starved[0]} has a share of {shares[starved[0]]:.1e} of the draws, less than one '
+            f'in {_ROUND}; it would never be seen. Raise its ratio, or set 0.'
+        )
     return quotas

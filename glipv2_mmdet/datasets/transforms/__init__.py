@@ -1,9 +1,9 @@
 """Pipeline steps between the record and packing: an image, masks, usable boxes, then a prompt."""
 
-from .build_prompt import BuildPrompt
-from .caption_prompt import CaptionPrompt
-from .clean_boxes import CleanBoxes
-from .load_masks import LoadMasks
-from .load_streamed_image import LoadStreamedImage
+from glipv2_mmdet.datasets.transforms.build_prompt import BuildPrompt
+from glipv2_mmdet.datasets.transforms.caption_prompt import CaptionPrompt
+from glipv2_mmdet.datasets.transforms.clean_boxes import CleanBoxes
+from glipv2_mmdet.datasets.transforms.load_masks import LoadMasks
+from glipv2_mmdet.datasets.transforms.load_streamed_image import LoadStreamedImage
 
 __all__ = ['BuildPrompt', 'CaptionPrompt', 'CleanBoxes', 'LoadMasks', 'LoadStreamedImage']

@@ -12,7 +12,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ...text import (
+from glipv2_mmdet.datasets.transforms.clean_boxes import keep_instances
+from glipv2_mmdet.text import (
     Prompt,
     PromptError,
     PromptTokenizer,
@@ -21,8 +22,7 @@ from ...text import (
     prompt_from_classes,
     sample_prompt_classes,
 )
-from ...text.prompt import shorten
-from .clean_boxes import keep_instances
+from glipv2_mmdet.text.prompt import shorten
 
 
 @TRANSFORMS.register_module()
@@ -70,16 +70,15 @@ class BuildPrompt(BaseTransform):
         try:
             return self._add_prompt(results)
         except PromptError as error:  # the text package does not know which record it works on
-            raise PromptError(
-                f'Sample "{results.get("img_path", results.get("img_id"))}": {error}'
-            ) from error
+            raise PromptError(f'Sample "{results.get("img_path", results.get("img_id"))}": {error}') from error
 
     def _add_prompt(self, results: dict) -> dict:
         text = results.get('text')
         labels = np.asarray(results.get('gt_bboxes_labels', ()), dtype=np.int64)
         if isinstance(text, str):
             prompt, positions = self._from_caption(
-                text, results.get('tokens_positive'), labels, results.pop('negative_captions', ()))
+                text, results.get('tokens_positive'), labels, results.pop('negative_captions', ())
+            )
         elif isinstance(text, Sequence) and text:
             prompt, positions = self._from_classes(tuple(text), labels, results.get('caption_prompt') or {})
         else:
@@ -95,15 +94,16 @@ class BuildPrompt(BaseTransform):
                 keep_instances(results, mapped >= 0)
         return results
 
-    def _from_classes(self, names: tuple[str, ...], labels: np.ndarray,
-                      overrides: dict) -> tuple[Prompt, np.ndarray]:
+    def _from_classes(self, names: tuple[str, ...], labels: np.ndarray, overrides: dict) -> tuple[Prompt, np.ndarray]:
         """The prompt and, per class, its phrase index or -1."""
         _check_labels(labels, len(names), f'the {len(names)} class names')
         if not self.sample:
             return self._fixed_prompt(names, overrides), np.arange(len(names))
         if overrides:  # their words are not counted when classes are drawn
-            raise PromptError(f'caption_prompt for {sorted(overrides)} was given with sample=True, which draws class '
-                              'names. Set sample=False in BuildPrompt, or drop caption_prompt.')
+            raise PromptError(
+                f'caption_prompt for {sorted(overrides)} was given with sample=True, which draws class '
+                'names. Set sample=False in BuildPrompt, or drop caption_prompt.'
+            )
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         chosen = sample_prompt_classes(
             names,
@@ -140,8 +140,10 @@ class BuildPrompt(BaseTransform):
                 'spans that its boxes belong to. Add them, or give class names.'
             )
         if not isinstance(spans, Sequence) or isinstance(spans, str):
-            raise PromptError(f'"tokens_positive" is {shorten(repr(spans))} ({type(spans).__name__}); expected a list '
-                              'of spans per phrase, [[[start, end], ...], ...]. Write spans as lists.')
+            raise PromptError(
+                f'"tokens_positive" is {shorten(repr(spans))} ({type(spans).__name__}); expected a list '
+                'of spans per phrase, [[[start, end], ...], ...]. Write spans as lists.'
+            )
         _check_labels(labels, len(spans), f'the {len(spans)} phrases of {shorten(repr(caption))}')
         # A caption that is about nothing drawn (no phrase) is one big negative: its words match no box.
         spans = spans or [[[0, len(caption)]]]
@@ -150,9 +152,7 @@ class BuildPrompt(BaseTransform):
             caption, spans = pack_captions(caption, spans, others, self.tokenizer, rng)
         prompt = prompt_from_caption(caption, tokens_positive=spans)
         tokens = self.tokenizer(prompt).phrase_tokens
-        return prompt, np.array(
-            [k if positions else -1 for k, positions in enumerate(tokens)], dtype=np.int64
-        )
+        return prompt, np.array([k if positions else -1 for k, positions in enumerate(tokens)], dtype=np.int64)
 
     def __repr__(self) -> str:
         return (

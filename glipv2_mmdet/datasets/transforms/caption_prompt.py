@@ -8,8 +8,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ...text import PromptError, prompt_from_caption
-from .build_prompt import BuildPrompt
+from glipv2_mmdet.datasets.transforms.build_prompt import BuildPrompt
+from glipv2_mmdet.text import PromptError, prompt_from_caption
 
 
 @TRANSFORMS.register_module()
@@ -37,14 +37,16 @@ class CaptionPrompt(BaseTransform):
         if not isinstance(text, str):
             raise PromptError(
                 f'Sample "{results.get("img_path")}": "text" is {str(text)[:60]!r}; expected a caption. Use '
-                "CocoCaption, or GroundedODVGDataset with filter_cfg=dict(kind='grounding').")
+                "CocoCaption, or GroundedODVGDataset with filter_cfg=dict(kind='grounding')."
+            )
         spans = results.get('tokens_positive')
         if spans is not None and not (isinstance(spans, Sequence) and len(spans) == 0):
             return self.grounded.transform(results)
         if len(results.get('gt_bboxes_labels', ())):
             raise PromptError(
                 f'Sample "{results.get("img_path")}": {len(results["gt_bboxes_labels"])} boxes and no phrases; '
-                'expected "tokens_positive" with the spans that the boxes belong to. Add them.')
+                'expected "tokens_positive" with the spans that the boxes belong to. Add them.'
+            )
         results['prompt'] = prompt_from_caption(text, tokens_positive=[])
         results.setdefault('gt_bboxes_labels', np.zeros(0, dtype=np.int64))
         return results

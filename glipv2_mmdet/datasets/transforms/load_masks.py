@@ -17,7 +17,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
-from ..mask_codes import MaskError, form_error, polygon_code, run_length_code
+from glipv2_mmdet.datasets.mask_codes import MaskError, form_error, polygon_code, run_length_code
 
 _LEAST_NUMBERS = 6  # of a polygon: three points
 
@@ -48,11 +48,14 @@ class LoadMasks(BaseTransform):
         if results['img_shape'][:2] != results['ori_shape'][:2]:
             raise MaskError(
                 f'{_place(results)}: the picture is {results["img_shape"][:2]}, its masks are '
-                f'{results["ori_shape"][:2]}. Put LoadMasks right after LoadAnnotations, before any resizing.')
+                f'{results["ori_shape"][:2]}. Put LoadMasks right after LoadAnnotations, before any resizing.'
+            )
         height, width = results['ori_shape'][:2]
         instances = results.get('instances', [])
-        masks = [self._read(instance.get('mask'), f'{_place(results)}, instance {k}', height, width)
-                 for k, instance in enumerate(instances)]
+        masks = [
+            self._read(instance.get('mask'), f'{_place(results)}, instance {k}', height, width)
+            for k, instance in enumerate(instances)
+        ]
         if masks and all(mask is None for mask in masks):
             self._count('skipped', 'a picture without masks skipped', results)
             return None
@@ -72,7 +75,8 @@ class LoadMasks(BaseTransform):
                 return None
             raise MaskError(
                 f'{place}: no mask; expected polygons or run lengths for every box of a run with a mask head. Add '
-                'them, leave this file out, or set skip_without_masks=True in LoadMasks.')
+                'them, leave this file out, or set skip_without_masks=True in LoadMasks.'
+            )
         parts = [mask] if isinstance(mask, dict) else mask
         if not isinstance(parts, list):
             raise form_error(place, mask)
@@ -92,8 +96,10 @@ class LoadMasks(BaseTransform):
 
     def _count(self, kind: str, what: str, results: dict) -> None:
         if not self.counts[kind]:
-            print_log(f'LoadMasks: {what} in "{results.get("img_path")}"; later ones are counted, not logged.',
-                      logger='current')
+            print_log(
+                f'LoadMasks: {what} in "{results.get("img_path")}"; later ones are counted, not logged.',
+                logger='current',
+            )
         self.counts[kind] += 1
 
     def __repr__(self) -> str:

@@ -22,8 +22,10 @@ class LoadStreamedImage(LoadImageFromFile):
             return super().transform(results)
         image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
         if image is None:
-            raise ValueError(f'{results.get("img_path")}: {len(content)} bytes are no image. Expected an encoded JPEG '
-                             'or PNG: make the shard or the tsv again.')
+            raise ValueError(
+                f'{results.get("img_path")}: {len(content)} bytes are no image. Expected an encoded JPEG '
+                'or PNG: make the shard or the tsv again.'
+            )
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

@@ -3,6 +3,7 @@
 As ``default_hooks.checkpoint`` it takes the place of mmengine's ``CheckpointHook``, which writes under the final name
 and removes the old checkpoint before the new one is complete.
 """
+
 from __future__ import annotations
 
 import logging
@@ -37,9 +38,11 @@ class DurableBackend(LocalBackend):
             with atomic_write(Path(filepath), size=len(obj)) as file:
                 file.write(obj)
         except DiskFullError as error:
-            raise DiskFullError(f'{error} Make room, or keep fewer checkpoints '
-                                '(default_hooks.checkpoint.max_keep_ckpts), then give the same command with '
-                                '--resume.') from error
+            raise DiskFullError(
+                f'{error} Make room, or keep fewer checkpoints '
+                '(default_hooks.checkpoint.max_keep_ckpts), then give the same command with '
+                '--resume.'
+            ) from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
@@ -72,8 +75,7 @@ class DurableCheckpointHook(CheckpointHook):
         DiskFullError: no room for a checkpoint; earlier ones are whole.
     """
 
-    def __init__(self, *args: Any, data_changed: str = 'error', repeat_validation: bool = True,
-                 **kwargs: Any) -> None:
+    def __init__(self, *args: Any, data_changed: str = 'error', repeat_validation: bool = True, **kwargs: Any) -> None:
         if data_changed not in ('error', 'warn'):
             raise ValueError(f"data_changed is {data_changed!r}; expected 'error' or 'warn'.")
         super().__init__(*args, **kwargs)
@@ -85,8 +87,12 @@ class DurableCheckpointHook(CheckpointHook):
         if self._local:
             self.backend_args = dict(backend=_BACKEND)
         if 0 < self.max_keep_ckpts < _LEAST_KEPT:
-            print_log(f'max_keep_ckpts is {self.max_keep_ckpts}; {_LEAST_KEPT} checkpoints are kept: if the newest is '
-                      'damaged, the run goes on from the one before.', logger='current', level=logging.WARNING)
+            print_log(
+                f'max_keep_ckpts is {self.max_keep_ckpts}; {_LEAST_KEPT} checkpoints are kept: if the newest is '
+                'damaged, the run goes on from the one before.',
+                logger='current',
+                level=logging.WARNING,
+            )
             self.max_keep_ckpts = _LEAST_KEPT
 
     # ---- starting
@@ -120,16 +126,19 @@ class DurableCheckpointHook(CheckpointHook):
             return
         what = f'The training data changed since the checkpoint was saved: {"; ".join(changed)}.'
         if self.data_changed == 'error':
-            raise DataChangedError(f'{what} Put the old data back; or start a new run (no --resume, another work '
-                                   'folder); or go on with the new data: --cfg-options '
-                                   'default_hooks.checkpoint.data_changed=warn.')
+            raise DataChangedError(
+                f'{what} Put the old data back; or start a new run (no --resume, another work '
+                'folder); or go on with the new data: --cfg-options '
+                'default_hooks.checkpoint.data_changed=warn.'
+            )
         runner.logger.warning(f'{what} The run goes on with the new data.')
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if self.repeat_validation and runner.iter > 0 and _validation_is_due(runner):
-            runner.logger.info(f'A validation was due at step {runner.iter}, and the checkpoint has no result of it: '
-                               'it comes first.')
+            runner.logger.info(
+                f'A validation was due at step {runner.iter}, and the checkpoint has no result of it: it comes first.'
+            )
             runner.val_loop.run()
 
     # ---- saving
@@ -164,9 +173,16 @@ class DurableCheckpointHook(CheckpointHook):
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
-            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-            backend_args=self.backend_args, **self.args)
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if not is_main_process():
             return
         with atomic_write(Path(runner.work_dir) / LAST_CHECKPOINT) as file:
@@ -181,9 +197,11 @@ class DurableCheckpointHook(CheckpointHook):
         named = runner._load_from
         if named is not None:
             if runner._resume and str(named).endswith('.safetensors'):
-                raise CheckpointError(f'{named} holds weights alone, and a run is resumed from its optimizer and its '
-                                      'place in the data, too. Give an iter_N.pth, or start from these weights with '
-                                      '--cfg-options load_from=FILE.')
+                raise CheckpointError(
+                    f'{named} holds weights alone, and a run is resumed from its optimizer and its '
+                    'place in the data, too. Give an iter_N.pth, or start from these weights with '
+                    '--cfg-options load_from=FILE.'
+                )
             if osp.isfile(named):
                 require_whole(named)
             return named

@@ -3,6 +3,7 @@
 mmengine's ``LoggerHook`` lets every process write the metrics of a test to the same file: the longer text of one
 process may stick out behind the shorter one of another, and the file is then no json.
 """
+
 from __future__ import annotations
 
 import json
@@ -27,7 +28,8 @@ class MetricsLoggerHook(LoggerHook):
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Logs the metrics of a test and, in the main process, writes them to the log folder."""
         values, line = runner.log_processor.get_log_after_epoch(
-            runner, len(runner.test_dataloader), 'test', with_non_scalar=True)
+            runner, len(runner.test_dataloader), 'test', with_non_scalar=True
+        )
         runner.logger.info(line)
         if is_main_process():
             text = json.dumps(_finite(self._process_tags(values)), allow_nan=False)

@@ -1,4 +1,5 @@
 """Prompt tuning saves prompts: the best and the last, and checkpoints without the weights that did not move."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -43,14 +44,17 @@ class PromptCheckpointHook(Hook):
         """The base weights are in place, and stay."""
         model = _detector(runner)
         if getattr(model, 'prompt_tuning', None) is None:
-            raise ValueError('PromptCheckpointHook saves prompts, and this model tunes none. Set '
-                             "model.prompt_tuning=dict(type='PromptTuning', ...), or remove the hook.")
+            raise ValueError(
+                'PromptCheckpointHook saves prompts, and this model tunes none. Set '
+                "model.prompt_tuning=dict(type='PromptTuning', ...), or remove the hook."
+            )
         self._fingerprint = base_fingerprint(model)
         earlier = runner.message_hub.runtime_info.get(_BASE, self._fingerprint)
         if earlier != self._fingerprint:
             raise TunedPromptError(
                 f'This run was started on base weights with fingerprint {earlier}, now they have {self._fingerprint}. '
-                'Name the same checkpoint in model.init_cfg, or start a new run in another folder.')
+                'Name the same checkpoint in model.init_cfg, or start a new run in another folder.'
+            )
         runner.message_hub.update_info(_BASE, self._fingerprint)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
@@ -58,8 +62,10 @@ class PromptCheckpointHook(Hook):
         if not metrics or not self._fingerprint:  # a run that only validates
             return
         if self.monitor not in metrics:
-            raise KeyError(f'PromptCheckpointHook.monitor is "{self.monitor}"; the validation has '
-                           f'{", ".join(metrics)}. Name one of them.')
+            raise KeyError(
+                f'PromptCheckpointHook.monitor is "{self.monitor}"; the validation has '
+                f'{", ".join(metrics)}. Name one of them.'
+            )
         score = float(metrics[self.monitor])
         if score > runner.message_hub.runtime_info.get(_BEST, float('-inf')):
             runner.message_hub.update_info(_BEST, score)
@@ -72,7 +78,8 @@ class PromptCheckpointHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Leave out what did not move."""
         checkpoint['state_dict'] = {
-            name: value for name, value in checkpoint['state_dict'].items() if name.startswith(_PREFIX)}
+            name: value for name, value in checkpoint['state_dict'].items() if name.startswith(_PREFIX)
+        }
 
     @master_only
     def _save(self, runner: Runner, name: str) -> None:

@@ -5,6 +5,7 @@ are lost. Here every step is looked at, at the one place where the host waits fo
 gradient, before the optimizer moves. A loss that is not finite makes that norm NaN, on every rank, so one number
 tells about all losses of all ranks and nobody is left waiting in a collective.
 """
+
 from __future__ import annotations
 
 import math
@@ -37,6 +38,7 @@ class NonFiniteError(FloatingPointError):
 @dataclass
 class _Seen:
     """One batch of the step in progress."""
+
     iteration: int
     batch: Any
     random: RandomState
@@ -78,8 +80,10 @@ class StopOnNonFiniteHook(Hook):
     def __init__(self, max_files: int = 3, max_skips: int = 30) -> None:
         for name, value in (('max_files', max_files), ('max_skips', max_skips)):
             if value < 1:
-                raise ValueError(f'{name} of StopOnNonFiniteHook is {value}. Expected at least 1; to train without the '
-                                 'check, set default_hooks.non_finite=None.')
+                raise ValueError(
+                    f'{name} of StopOnNonFiniteHook is {value}. Expected at least 1; to train without the '
+                    'check, set default_hooks.non_finite=None.'
+                )
         self.max_files = max_files
         self.max_skips = max_skips
         self._skipped = 0
@@ -94,8 +98,10 @@ class StopOnNonFiniteHook(Hook):
         # where nothing learns there is no step to end one
         self._seen = deque(maxlen=max(one._accumulative_counts for one in wrappers))
         handle = _plain_model(runner).register_forward_hook(self._look_at_losses, with_kwargs=True)
-        self._undo = [handle.remove, *(
-            _look_before_step(one, lambda norm, one=one: self._look_at_norm(runner, one, norm)) for one in wrappers)]
+        self._undo = [
+            handle.remove,
+            *(_look_before_step(one, lambda norm, one=one: self._look_at_norm(runner, one, norm)) for one in wrappers),
+        ]
 
     def after_train(self, runner: Runner) -> None:
         """Model and optimizer are as they were."""
@@ -116,8 +122,9 @@ class StopOnNonFiniteHook(Hook):
             return None
         seen, device = self._seen[-1], next(model.parameters()).device.type
         seen.losses = {name: _joined(value).detach() for name, value in output.items()}
-        seen.autocast = (str(torch.get_autocast_dtype(device)).removeprefix('torch.')
-                         if torch.is_autocast_enabled(device) else None)
+        seen.autocast = (
+            str(torch.get_autocast_dtype(device)).removeprefix('torch.') if torch.is_autocast_enabled(device) else None
+        )
         finite = torch.stack([value.isfinite().all() for value in seen.losses.values()]).all()
         return _poisoned(output, torch.where(finite, 0.0, float('nan')), model)
 
@@ -146,8 +153,13 @@ class StopOnNonFiniteHook(Hook):
         """What became of the file; a full disk must not hide why training stopped."""
         settings = runner.cfg.get('model')
         step = StoppedStep(
-            batches=[one.saved() for one in seen], rank=get_rank(), world_size=get_world_size(), gradient_norm=norm,
-            weights=_plain_model(runner).state_dict(), model=settings.to_dict() if settings else None)
+            batches=[one.saved() for one in seen],
+            rank=get_rank(),
+            world_size=get_world_size(),
+            gradient_norm=norm,
+            weights=_plain_model(runner).state_dict(),
+            model=settings.to_dict() if settings else None,
+        )
         folder = Path(runner.work_dir) / FOLDER
         try:
             path = save_step(step, folder, self.max_files)
@@ -155,26 +167,39 @@ class StopOnNonFiniteHook(Hook):
             return f'The step could not be saved to {folder}: {error}'
         return f'Saved for another look: {path}\nRun: python tools/replay_batch.py {path}'
 
-    def _message(self, runner: Runner, bad: Sequence[_Seen], guilty: Sequence[int], norm: float, images: str,
-                 saved: str) -> str:
+    def _message(
+        self, runner: Runner, bad: Sequence[_Seen], guilty: Sequence[int], norm: float, images: str, saved: str
+    ) -> str:
         where = f'Step {runner.iter + 1}, rank {get_rank()} of {get_world_size()}'
         if bad:
             losses = ', '.join(f'{name} is {value}' for name, value in bad[0].bad_losses().items())
-            others = ', '.join(f'{name} {float(value):.4g}' for name, value in bad[0].losses.items()
-                               if math.isfinite(float(value)))
+            others = ', '.join(
+                f'{name} {float(value):.4g}' for name, value in bad[0].losses.items() if math.isfinite(float(value))
+            )
             what = f'{where}: {losses}' + (f' (finite: {others})' if others else '')
         elif guilty:
-            what = (f'{where}: the losses of this rank are finite, those of rank {", ".join(map(str, guilty))} are not '
-                    '(the message and the file of that rank say more)')
+            what = (
+                f'{where}: the losses of this rank are finite, those of rank {", ".join(map(str, guilty))} are not '
+                '(the message and the file of that rank say more)'
+            )
         elif self._skipped:
-            what = (f'{where}: the gradient overflowed in {self._skipped} steps in a row (norm {norm}); lowering the '
-                    'loss scale did not help')
+            what = (
+                f'{where}: the gradient overflowed in {self._skipped} steps in a row (norm {norm}); lowering the '
+                'loss scale did not help'
+            )
         else:
             what = f'{where}: all losses are finite, but the gradient is not (norm {norm})'
-        return '\n'.join(line for line in (
-            f'{what}. Training stopped before the weights changed.', f'The batch: {images}', saved,
-            'Where an image or its annotation is at fault, correct it or leave it out. Otherwise lower the learning '
-            'rate, or train in bfloat16 instead of float16. Then go on with --resume.') if line)
+        return '\n'.join(
+            line
+            for line in (
+                f'{what}. Training stopped before the weights changed.',
+                f'The batch: {images}',
+                saved,
+                'Where an image or its annotation is at fault, correct it or leave it out. Otherwise lower the '
+                'learning rate, or train in bfloat16 instead of float16. Then go on with --resume.',
+            )
+            if line
+        )
 
 
 def _plain_model(runner: Runner) -> nn.Module:
@@ -197,7 +222,7 @@ class _Poison(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        poison, = ctx.saved_tensors
+        (poison,) = ctx.saved_tensors
         return (gradient * poison).to(ctx.dtype).expand(ctx.shape), None
 
 

@@ -4,8 +4,9 @@ The export command copies this folder beside the model, so that both can be carr
 ``pip install numpy onnxruntime`` (and ``tokenizers`` for models that read any prompt, ``pillow`` for image files and
 for models whose images are scaled by it).
 """
-from .detector import OnnxDetector
-from .results import Detections
-from .settings import Settings
+
+from glipv2_mmdet.export.runtime.detector import OnnxDetector
+from glipv2_mmdet.export.runtime.results import Detections
+from glipv2_mmdet.export.runtime.settings import Settings
 
 __all__ = ['Detections', 'OnnxDetector', 'Settings']

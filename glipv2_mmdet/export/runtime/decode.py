@@ -1,16 +1,23 @@
 """From the outputs of the graph to final boxes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .settings import Settings
+from glipv2_mmdet.export.runtime.settings import Settings
 
 
-def final_boxes(boxes: np.ndarray, phrase_probs: np.ndarray, centerness: np.ndarray, image_size: Sequence[int],
-                input_size: Sequence[int], original_size: Sequence[int],
-                settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def final_boxes(
+    boxes: np.ndarray,
+    phrase_probs: np.ndarray,
+    centerness: np.ndarray,
+    image_size: Sequence[int],
+    input_size: Sequence[int],
+    original_size: Sequence[int],
+    settings: Settings,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best pairs of every level, clipped, suppressed per phrase, in pixels of the original image.
 
     Args:
@@ -37,18 +44,19 @@ def final_boxes(boxes: np.ndarray, phrase_probs: np.ndarray, centerness: np.ndar
     order = np.argsort(-scores, kind='stable')
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     kept = suppress(boxes, labels, settings.iou_threshold)
-    kept = kept[:settings.max_per_image] if settings.max_per_image >= 0 else kept
+    kept = kept[: settings.max_per_image] if settings.max_per_image >= 0 else kept
     return boxes[kept] + np.float32([0, 0, 1, 1]), scores[kept], labels[kept]
 
 
-def best_pairs(phrase_probs: np.ndarray, input_size: Sequence[int],
-               settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+def best_pairs(
+    phrase_probs: np.ndarray, input_size: Sequence[int], settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions (R,) and phrases (R,) of the best pairs of every level."""
     anchors, labels, start = [], [], 0
     for size in level_sizes(input_size, settings.strides):
-        positions, phrases = np.nonzero(phrase_probs[start:start + size] > settings.score_thr)
+        positions, phrases = np.nonzero(phrase_probs[start : start + size] > settings.score_thr)
         order = np.argsort(-phrase_probs[start + positions, phrases], kind='stable')
-        order = order[:settings.nms_pre] if settings.nms_pre >= 0 else order
+        order = order[: settings.nms_pre] if settings.nms_pre >= 0 else order
         anchors.append(start + positions[order])
         labels.append(phrases[order])
         start += size

@@ -1,4 +1,5 @@
 """From maps inside boxes to masks of the whole image."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

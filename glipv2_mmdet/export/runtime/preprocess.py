@@ -3,6 +3,7 @@
 OpenCV's bilinear scaling of bytes is written out in its own fixed-point arithmetic, so that an input here is the input
 that the model was tested with, to the last bit, without OpenCV.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .settings import Settings
+from glipv2_mmdet.export.runtime.settings import Settings
 
 #: Bits after the binary point of OpenCV's weights.
 WEIGHT_BITS = 11
@@ -24,11 +25,14 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
     """
     if isinstance(image, (str, Path)):
         from PIL import Image
+
         return np.asarray(Image.open(image).convert('RGB'))
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f'An image of kind {got} was given. Expected a uint8 array (height, width, 3) in RGB order, '
-                         'or the path of an image file.')
+        raise ValueError(
+            f'An image of kind {got} was given. Expected a uint8 array (height, width, 3) in RGB order, '
+            'or the path of an image file.'
+        )
     if 0 in image.shape:
         raise ValueError(f'The image has shape {image.shape}. Expected at least one pixel.')
     return image
@@ -61,6 +65,7 @@ def scale(image: np.ndarray, height: int, width: int, how: str) -> np.ndarray:
     """Bilinear scaling of (H, W, 3) uint8 by ``'pillow'``, which averages when it shrinks, or as ``'cv2'`` does it."""
     if how == 'pillow':
         from PIL import Image
+
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     left, weight_left, weight_right = _neighbours(image.shape[1], width)
     outside = (left < 0) | (left >= image.shape[1] - 1)

@@ -1,4 +1,5 @@
 """Class names to tokens, for a model that reads any prompt. Needs the package ``tokenizers``."""
+
 from __future__ import annotations
 
 import re
@@ -24,6 +25,7 @@ class Tokens:
         mask: (1, T) bool, True on real tokens.
         phrase_map: (K, T) float32, the share each token has in each phrase.
     """
+
     phrases: tuple[str, ...]
     ids: np.ndarray
     mask: np.ndarray
@@ -42,8 +44,9 @@ class PromptReader:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise ImportError('This model reads prompts, which needs the package tokenizers. Install it: pip install '
-                              'tokenizers') from error
+            raise ImportError(
+                'This model reads prompts, which needs the package tokenizers. Install it: pip install tokenizers'
+            ) from error
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -60,8 +63,10 @@ class PromptReader:
         encoded = self.tokenizer.encode(text)
         num_tokens = len(encoded.ids)
         if num_tokens > self.max_tokens:
-            raise ValueError(f'The prompt of {len(phrases)} names has {num_tokens} tokens, this model reads '
-                             f'{self.max_tokens}. Ask for the names in several calls.')
+            raise ValueError(
+                f'The prompt of {len(phrases)} names has {num_tokens} tokens, this model reads '
+                f'{self.max_tokens}. Ask for the names in several calls.'
+            )
         starts, ends = np.array(encoded.offsets).T
         words = (np.array(encoded.special_tokens_mask) == 0) & (starts < ends)
         phrase_map = np.stack([words & (starts < end) & (ends > start) for start, end in spans]).astype(np.float32)
@@ -78,8 +83,10 @@ def split_names(prompt: str | Sequence[str]) -> tuple[str, ...]:
         raise ValueError(f'The prompt {prompt!r} has no names. Expected for example "cat . traffic light", or a list.')
     for place, name in enumerate(names):
         if not any(map(str.isalnum, clean_name(name))):
-            raise ValueError(f"Class name '{name}' (position {place}) has no letter or digit once '(...)' and '_' are "
-                             'removed. Give it other words.')
+            raise ValueError(
+                f"Class name '{name}' (position {place}) has no letter or digit once '(...)' and '_' are "
+                'removed. Give it other words.'
+            )
         if name.casefold() in (other.casefold() for other in names[:place]):
             raise ValueError(f"Class name '{name}' is given twice. Expected every class once.")
     return names

@@ -1,4 +1,5 @@
 """What a detector found in one image."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ class Detections:
         phrases: names of the prompt.
         masks: (R, H, W) bool, or None without a mask head.
     """
+
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray

@@ -1,4 +1,5 @@
 """What a model has to be run with, carried inside its file as JSON."""
+
 from __future__ import annotations
 
 import json
@@ -33,6 +34,7 @@ class Settings:
         image_size: (H, W) the graph is bound to; None for any multiple of ``pad_divisor``.
         resize_rounds: whether scaled sides are rounded, as mmcv does; GLIP's pipelines cut them off.
     """
+
     version: str
     phrases: tuple[str, ...]
     max_tokens: int
@@ -68,6 +70,7 @@ class Settings:
             ValueError: the file was not written by this package.
         """
         if SETTINGS_KEY not in metadata:
-            raise ValueError(f'"{path}" has no "{SETTINGS_KEY}" in its metadata. Expected a model that "glipv2 export" '
-                             'has written.')
+            raise ValueError(
+                f'"{path}" has no "{SETTINGS_KEY}" in its metadata. Expected a model that "glipv2 export" has written.'
+            )
         return cls.from_json(metadata[SETTINGS_KEY])

@@ -1,4 +1,5 @@
 """Image encoders."""
+
 from glipv2_mmdet.models.backbones.coswin import CoSwin
 from glipv2_mmdet.models.backbones.timm_swin import TimmSwin
 

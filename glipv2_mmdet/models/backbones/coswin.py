@@ -1,4 +1,5 @@
 """CoSwin: Swin with convolutional token embedding and merging, the image encoder of the H scale."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -38,17 +39,23 @@ class CoSwin(BaseModule):
     Source: Florence (Yuan et al., 2021), section 2.3; CvT (Wu et al., 2021), section 3.1.
     """
 
-    def __init__(self, embed_dim: int = 352, depths: Sequence[int] = (2, 2, 18, 2),
-                 num_heads: Sequence[int] = (11, 22, 44, 88), window_size: int = 7, drop_path_rate: float = 0.2,
-                 out_indices: Sequence[int] = (1, 2, 3), grad_checkpointing: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 352,
+        depths: Sequence[int] = (2, 2, 18, 2),
+        num_heads: Sequence[int] = (11, 22, 44, 88),
+        window_size: int = 7,
+        drop_path_rate: float = 0.2,
+        out_indices: Sequence[int] = (1, 2, 3),
+        grad_checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.swin = TimmSwin(embed_dim, depths, num_heads, window_size, drop_path_rate, out_indices,
-                             grad_checkpointing)
+        self.swin = TimmSwin(embed_dim, depths, num_heads, window_size, drop_path_rate, out_indices, grad_checkpointing)
         model = self.swin.model
         model.patch_embed = ConvTokenEmbedding(3, embed_dim, kernel_size=7, stride=4, padding=2)
         for i, stage in enumerate(model.layers[1:]):
-            stage.downsample = ConvTokenMerging(embed_dim * 2 ** i)
+            stage.downsample = ConvTokenMerging(embed_dim * 2**i)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) to one (B, C_i, H / stride_i, W / stride_i) per ``out_indices``, sizes rounded up."""

@@ -1,4 +1,5 @@
 """timm's Swin Transformer as a detection backbone: any image size, one normalised map per requested stage."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -27,18 +28,32 @@ class TimmSwin(BaseModule):
         init_cfg: as in mmengine. Weights come from a converted checkpoint, never from a download in here.
     """
 
-    def __init__(self, embed_dim: int = 96, depths: Sequence[int] = (2, 2, 6, 2),
-                 num_heads: Sequence[int] = (3, 6, 12, 24), window_size: int = 7, drop_path_rate: float = 0.2,
-                 out_indices: Sequence[int] = (1, 2, 3), grad_checkpointing: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        window_size: int = 7,
+        drop_path_rate: float = 0.2,
+        out_indices: Sequence[int] = (1, 2, 3),
+        grad_checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.out_indices = tuple(out_indices)
         # always_partition keeps the window shift of the last stage, which timm otherwise drops when that stage
         # is one window wide at its nominal 224 px; trained weights expect the shift at every size
         model = SwinTransformer(
-            embed_dim=embed_dim, depths=tuple(depths), num_heads=tuple(num_heads), window_size=window_size,
-            drop_path_rate=drop_path_rate, num_classes=0, global_pool='', always_partition=True,
-            strict_img_size=False)
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            drop_path_rate=drop_path_rate,
+            num_classes=0,
+            global_pool='',
+            always_partition=True,
+            strict_img_size=False,
+        )
         model.patch_embed.dynamic_img_pad = True  # sides that are no multiple of the patch
         model.norm = nn.Identity()
         for module in model.modules():
@@ -46,7 +61,7 @@ class TimmSwin(BaseModule):
                 module.__class__ = PadFirstSwinBlock
         model.set_grad_checkpointing(grad_checkpointing)
         self.model = model
-        self.norms = nn.ModuleList(nn.LayerNorm(embed_dim * 2 ** i) for i in self.out_indices)
+        self.norms = nn.ModuleList(nn.LayerNorm(embed_dim * 2**i) for i in self.out_indices)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) to one (B, C_i, H / stride_i, W / stride_i) per ``out_indices``, sizes rounded up."""
@@ -55,8 +70,10 @@ class TimmSwin(BaseModule):
         for i, stage in enumerate(self.model.layers):
             x = stage(x)
             levels[i] = x
-        return tuple(norm(levels[i]).permute(0, 3, 1, 2).contiguous()
-                     for i, norm in zip(self.out_indices, self.norms, strict=True))
+        return tuple(
+            norm(levels[i]).permute(0, 3, 1, 2).contiguous()
+            for i, norm in zip(self.out_indices, self.norms, strict=True)
+        )
 
 
 class PadFirstSwinBlock(SwinTransformerBlock):
@@ -68,8 +85,9 @@ class PadFirstSwinBlock(SwinTransformerBlock):
     has no argument for the block class; parameters and names stay timm's.
     """
 
-    def get_attn_mask(self, x: Tensor | None = None, device: torch.device | None = None,
-                      dtype: torch.dtype | None = None) -> Tensor | None:
+    def get_attn_mask(
+        self, x: Tensor | None = None, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor | None:
         """timm's mask of a shifted map, built once per size instead of once per call."""
         if x is None or not any(self.shift_size):
             return super().get_attn_mask(x, device, dtype)
@@ -84,8 +102,9 @@ class PadFirstSwinBlock(SwinTransformerBlock):
 
 
 @lru_cache(maxsize=64)
-def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device: torch.device,
-                dtype: torch.dtype) -> Tensor:
+def _shift_mask(
+    height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device: torch.device, dtype: torch.dtype
+) -> Tensor:
     """(windows, window area, window area): 0 inside a region of the shifted map, -100 across regions."""
     with torch.inference_mode(False):  # a mask first built at inference must also serve training
         rows = _region_ids(height, window[0], shift[0])

@@ -3,6 +3,7 @@
 In: fused levels and words. Out: region-word scores, boxes and centerness. No layer has one output per class.
 Source: GLIP (Li et al., 2022), section 3.1; GLIPv2 (Zhang et al., 2022), section 3.1.
 """
+
 from __future__ import annotations
 
 import math
@@ -23,9 +24,15 @@ from glipv2_mmdet.models.layers.levels import join_levels
 from glipv2_mmdet.models.layers.number_range import temperature, unit_length, within_half
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, GroundingTargets
 
-ANCHORS = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1,
-               strides=[8, 16, 32, 64, 128], center_offset=0.5)
-BOX_CODER = dict(type='DeltaXYWHBBoxCoderForGLIP', target_means=[0., 0., 0., 0.], target_stds=[0.1, 0.1, 0.2, 0.2])
+ANCHORS = dict(
+    type='AnchorGenerator',
+    ratios=[1.0],
+    octave_base_scale=8,
+    scales_per_octave=1,
+    strides=[8, 16, 32, 64, 128],
+    center_offset=0.5,
+)
+BOX_CODER = dict(type='DeltaXYWHBBoxCoderForGLIP', target_means=[0.0, 0.0, 0.0, 0.0], target_stds=[0.1, 0.1, 0.2, 0.2])
 WORD_LOSS = dict(type='RegionWordFocalLoss')
 BOX_LOSS = dict(type='LocalizationLoss')
 ASSIGNER = dict(type='ATSSAssigner', topk=9, iou_calculator=dict(type='BboxOverlaps2D_GLIP'))
@@ -50,10 +57,20 @@ class GroundingATSSHead(BaseModule):
         init_cfg: as in mmengine.
     """
 
-    def __init__(self, channels: int = 256, text_channels: int = 768, anchor_generator: dict = ANCHORS,
-                 bbox_coder: dict = BOX_CODER, assigner: dict = ASSIGNER, loss_word: dict = WORD_LOSS,
-                 loss_box: dict = BOX_LOSS, prior_prob: float = 0.01, init_log_scale: float = 0.0,
-                 test_cfg: ConfigDict | None = None, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        text_channels: int = 768,
+        anchor_generator: dict = ANCHORS,
+        bbox_coder: dict = BOX_CODER,
+        assigner: dict = ASSIGNER,
+        loss_word: dict = WORD_LOSS,
+        loss_box: dict = BOX_LOSS,
+        prior_prob: float = 0.01,
+        init_log_scale: float = 0.0,
+        test_cfg: ConfigDict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.test_cfg = test_cfg
         self.anchor_generator = TASK_UTILS.build(anchor_generator)
@@ -76,13 +93,16 @@ class GroundingATSSHead(BaseModule):
         if len(levels) != len(self.scales):
             raise ValueError(
                 f'The neck gives {len(levels)} levels, the anchor generator of the head has {len(self.scales)} '
-                'strides. Make num_outs of the neck and strides of the anchor generator agree.')
+                'strides. Make num_outs of the neck and strides of the anchor generator agree.'
+            )
         return GroundingOutputs(
             word_logits=self._word_logits(levels, fused.words),
-            box_deltas=within_half(join_levels(
-                scale(self.box(level)) for scale, level in zip(self.scales, levels, strict=True))),
+            box_deltas=within_half(
+                join_levels(scale(self.box(level)) for scale, level in zip(self.scales, levels, strict=True))
+            ),
             centerness=within_half(join_levels(self.centerness(level) for level in levels)).squeeze(-1),
-            level_shapes=tuple(tuple(level.shape[-2:]) for level in levels))
+            level_shapes=tuple(tuple(level.shape[-2:]) for level in levels),
+        )
 
     def _word_logits(self, levels: Sequence[Tensor], words: Tensor) -> Tensor:
         """(B, A, T). Words are normalised, then halved before the projection (not for the bias); regions are not."""
@@ -92,14 +112,14 @@ class GroundingATSSHead(BaseModule):
         logits = torch.baddbmm(bias.unsqueeze(1).to(projected.dtype), join_levels(levels), projected.transpose(1, 2))
         return within_half(logits)
 
-    def assign(self, outputs: GroundingOutputs, gt_boxes: Sequence[Tensor],
-               positive_maps: Sequence[Tensor]) -> GroundingTargets:
+    def assign(
+        self, outputs: GroundingOutputs, gt_boxes: Sequence[Tensor], positive_maps: Sequence[Tensor]
+    ) -> GroundingTargets:
         """Targets for ``outputs``; see :func:`assign_targets`."""
         anchors = self.anchors(outputs)
         return assign_targets(self.assigner, anchors, outputs.level_sizes, gt_boxes, positive_maps)
 
-    def loss(self, outputs: GroundingOutputs, targets: GroundingTargets,
-             word_mask: Tensor | None) -> dict[str, Tensor]:
+    def loss(self, outputs: GroundingOutputs, targets: GroundingTargets, word_mask: Tensor | None) -> dict[str, Tensor]:
         """L_intra and the two terms of L_loc, normalised over all ranks.
 
         Args:
@@ -116,18 +136,28 @@ class GroundingATSSHead(BaseModule):
         anchors = torch.cat((targets.anchors[:, :2], targets.anchors[:, 2:] + 1), dim=1)
         deltas = outputs.box_deltas.flatten(0, 1)[targets.positive].float()
         loss_box, loss_centerness = self.loss_box(
-            self.bbox_coder.decode(anchors, deltas), outputs.centerness.flatten()[targets.positive], targets.boxes,
-            targets.anchors, num_positive)
+            self.bbox_coder.decode(anchors, deltas),
+            outputs.centerness.flatten()[targets.positive],
+            targets.boxes,
+            targets.anchors,
+            num_positive,
+        )
         return dict(loss_cls=loss_word, loss_bbox=loss_box, loss_centerness=loss_centerness)
 
     def anchors(self, outputs: GroundingOutputs) -> Tensor:
         """(A, 4) anchors of all levels, xyxy."""
         levels = self.anchor_generator.grid_priors(
-            outputs.level_shapes, dtype=torch.float32, device=outputs.box_deltas.device)
+            outputs.level_shapes, dtype=torch.float32, device=outputs.box_deltas.device
+        )
         return torch.cat(levels)
 
-    def candidates(self, outputs: GroundingOutputs, phrase_maps: Sequence[Tensor],
-                   image_shapes: Sequence[Sequence[int]], cfg: ConfigDict | None = None) -> list[Candidates]:
+    def candidates(
+        self,
+        outputs: GroundingOutputs,
+        phrase_maps: Sequence[Tensor],
+        image_shapes: Sequence[Sequence[int]],
+        cfg: ConfigDict | None = None,
+    ) -> list[Candidates]:
         """Scored boxes per image of the batch, before suppression.
 
         Args:
@@ -137,11 +167,19 @@ class GroundingATSSHead(BaseModule):
             cfg: test settings; those of the constructor by default.
         """
         anchors = self.anchors(outputs)
-        return [select_candidates(outputs, i, anchors, phrase_map, shape, self.bbox_coder, cfg or self.test_cfg)
-                for i, (phrase_map, shape) in enumerate(zip(phrase_maps, image_shapes, strict=True))]
+        return [
+            select_candidates(outputs, i, anchors, phrase_map, shape, self.bbox_coder, cfg or self.test_cfg)
+            for i, (phrase_map, shape) in enumerate(zip(phrase_maps, image_shapes, strict=True))
+        ]
 
-    def word_regions(self, outputs: GroundingOutputs, image: int, word_map: Tensor, image_shape: Sequence[int],
-                     scale_factor: Sequence[float] | None) -> tuple[Tensor, Tensor]:
+    def word_regions(
+        self,
+        outputs: GroundingOutputs,
+        image: int,
+        word_map: Tensor,
+        image_shape: Sequence[int],
+        scale_factor: Sequence[float] | None,
+    ) -> tuple[Tensor, Tensor]:
         """The best region of each word, boxes (W, 4) as :meth:`detections` gives them and scores (W,).
 
         Args:
@@ -151,13 +189,17 @@ class GroundingATSSHead(BaseModule):
             image_shape: (H, W) without padding.
             scale_factor: (w, h) input size over original size, for boxes in original pixels; None keeps input pixels.
         """
-        boxes, scores = best_regions(
-            outputs, image, self.anchors(outputs), word_map, image_shape, self.bbox_coder)
+        boxes, scores = best_regions(outputs, image, self.anchors(outputs), word_map, image_shape, self.bbox_coder)
         if scale_factor is not None:
             boxes = boxes / boxes.new_tensor(scale_factor).repeat(2)
         return boxes + boxes.new_tensor([0, 0, 1, 1]), scores
 
-    def detections(self, chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]],
-                   scale_factor: Sequence[float] | None, cfg: ConfigDict | None = None) -> InstanceData:
+    def detections(
+        self,
+        chunks: Sequence[Candidates],
+        phrase_ids: Sequence[Sequence[int]],
+        scale_factor: Sequence[float] | None,
+        cfg: ConfigDict | None = None,
+    ) -> InstanceData:
         """Final boxes of one image from the candidates of all its prompts; see :func:`suppress_prompts`."""
         return suppress_prompts(chunks, phrase_ids, scale_factor, cfg or self.test_cfg)

@@ -2,6 +2,7 @@
 
 Boxes keep GLIP's "inclusive" right and bottom side until the very end, where one pixel is added.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,8 +20,15 @@ from glipv2_mmdet.structures import Candidates, GroundingOutputs
 from glipv2_mmdet.text import phrase_scores
 
 
-def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, phrase_map: Tensor,
-                      image_shape: Sequence[int], coder: DeltaXYWHBBoxCoderForGLIP, cfg: ConfigDict) -> Candidates:
+def select_candidates(
+    outputs: GroundingOutputs,
+    image: int,
+    anchors: Tensor,
+    phrase_map: Tensor,
+    image_shape: Sequence[int],
+    coder: DeltaXYWHBBoxCoderForGLIP,
+    cfg: ConfigDict,
+) -> Candidates:
     """The best (anchor, phrase) pairs of every level of one image.
 
     Args:
@@ -39,7 +47,8 @@ def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, ph
         level = slice(start, start + size)
         word_probs = outputs.word_logits[image, level].float().sigmoid()
         level_scores, level_phrases, level_ids, _ = filter_scores_and_topk(
-            phrase_scores(word_probs, phrase_map), cfg.get('score_thr', 0), cfg.get('nms_pre', size))
+            phrase_scores(word_probs, phrase_map), cfg.get('score_thr', 0), cfg.get('nms_pre', size)
+        )
         centerness = outputs.centerness[image, level].float().sigmoid()
         scores.append((level_scores * centerness[level_ids]).sqrt())
         phrases.append(level_phrases)
@@ -53,8 +62,14 @@ def select_candidates(outputs: GroundingOutputs, image: int, anchors: Tensor, ph
     return Candidates(boxes=boxes, scores=torch.cat(scores), phrases=torch.cat(phrases), anchors=anchor_ids)
 
 
-def best_regions(outputs: GroundingOutputs, image: int, anchors: Tensor, word_map: Tensor,
-                 image_shape: Sequence[int], coder: DeltaXYWHBBoxCoderForGLIP) -> tuple[Tensor, Tensor]:
+def best_regions(
+    outputs: GroundingOutputs,
+    image: int,
+    anchors: Tensor,
+    word_map: Tensor,
+    image_shape: Sequence[int],
+    coder: DeltaXYWHBBoxCoderForGLIP,
+) -> tuple[Tensor, Tensor]:
     """The region of one image that matches each word best, whatever the other words have found.
 
     A word's score at an anchor is the mean of the region-word probabilities of its tokens; centerness does not count
@@ -80,8 +95,12 @@ def best_regions(outputs: GroundingOutputs, image: int, anchors: Tensor, word_ma
     return boxes, scores
 
 
-def suppress_prompts(chunks: Sequence[Candidates], phrase_ids: Sequence[Sequence[int]],
-                     scale_factor: Sequence[float] | None, cfg: ConfigDict) -> InstanceData:
+def suppress_prompts(
+    chunks: Sequence[Candidates],
+    phrase_ids: Sequence[Sequence[int]],
+    scale_factor: Sequence[float] | None,
+    cfg: ConfigDict,
+) -> InstanceData:
     """Final detections of one image over all its prompts, best first.
 
     Suppression is per phrase, and no phrase is in two prompts, so each prompt is suppressed alone. That is also

@@ -1,4 +1,5 @@
 """Which anchors answer for which boxes, and for which words."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +12,13 @@ from torch import Tensor
 from glipv2_mmdet.structures import GroundingTargets
 
 
-def assign_targets(assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequence[int], gt_boxes: Sequence[Tensor],
-                   positive_maps: Sequence[Tensor]) -> GroundingTargets:
+def assign_targets(
+    assigner: ATSSAssigner,
+    anchors: Tensor,
+    level_sizes: Sequence[int],
+    gt_boxes: Sequence[Tensor],
+    positive_maps: Sequence[Tensor],
+) -> GroundingTargets:
     """Assign anchors to boxes image by image and spell out the word targets.
 
     Anchors in the padded part of an image take part, as in the code that trained weights come from.
@@ -43,17 +49,23 @@ def assign_targets(assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequenc
     num_positive = tuple(len(ids) for ids in positive)
     positive = torch.cat(positive)
     return GroundingTargets(
-        word_targets=word_targets, positive=positive, boxes=torch.cat(boxes),
-        anchors=inclusive[positive % len(anchors)], box_ids=torch.cat(positive_boxes), num_positive=num_positive,
-        num_assigned=tuple(len(ids) for ids, _ in assigned), assigned=tuple(assigned))
+        word_targets=word_targets,
+        positive=positive,
+        boxes=torch.cat(boxes),
+        anchors=inclusive[positive % len(anchors)],
+        box_ids=torch.cat(positive_boxes),
+        num_positive=num_positive,
+        num_assigned=tuple(len(ids) for ids, _ in assigned),
+        assigned=tuple(assigned),
+    )
 
 
-def _assign_image(assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequence[int],
-                  boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _assign_image(
+    assigner: ATSSAssigner, anchors: Tensor, level_sizes: Sequence[int], boxes: Tensor
+) -> tuple[Tensor, Tensor]:
     """Assigned anchors (P,), ascending, and the boxes they answer for (P,)."""
     # ATSS asks for labels only to hand them back
     labels = torch.zeros(len(boxes), dtype=torch.long, device=boxes.device)
-    result = assigner.assign(
-        InstanceData(priors=anchors), list(level_sizes), InstanceData(bboxes=boxes, labels=labels))
+    result = assigner.assign(InstanceData(priors=anchors), list(level_sizes), InstanceData(bboxes=boxes, labels=labels))
     anchor_ids = (result.gt_inds > 0).nonzero().squeeze(1)
     return anchor_ids, result.gt_inds[anchor_ids] - 1

@@ -2,6 +2,7 @@
 
 Source: GLIPv2 (Zhang et al., 2022), section 4 and appendix (VQA, grounded VQA).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,14 +32,20 @@ def prepare_answering(detector: GLIPv2) -> None:
         ValueError: parts that do not go with the VQA head.
     """
     if detector.caption_head is not None:
-        raise ValueError('A detector has both vqa_head and caption_head. With the second, text is read left to right, '
-                         'and a question is read from both sides: set one of them to None.')
+        raise ValueError(
+            'A detector has both vqa_head and caption_head. With the second, text is read left to right, '
+            'and a question is read from both sides: set one of them to None.'
+        )
     if not detector.fusion.early_fusion:
-        raise ValueError('A detector has a vqa_head and a fusion neck with early_fusion=False, where words never see '
-                         'the image. Set early_fusion=True.')
+        raise ValueError(
+            'A detector has a vqa_head and a fusion neck with early_fusion=False, where words never see '
+            'the image. Set early_fusion=True.'
+        )
     if not detector.vqa_head.grounded and 'bbox_head' not in detector.frozen_parts:
-        raise ValueError("The vqa_head is not grounded, so questions come without boxes that the bbox_head could "
-                         "learn from. Set frozen_parts=('bbox_head',), or vqa_head.grounded=True.")
+        raise ValueError(
+            'The vqa_head is not grounded, so questions come without boxes that the bbox_head could '
+            "learn from. Set frozen_parts=('bbox_head',), or vqa_head.grounded=True."
+        )
     if not detector.learns_regions:
         last = detector.fusion.blocks[-1]
         last['dynamic_conv'].requires_grad_(False)
@@ -48,8 +55,11 @@ def prepare_answering(detector: GLIPv2) -> None:
 
 def is_question(sample: DetDataSample) -> bool:
     """Whether a sample's text is a sentence that no transform has made a prompt of."""
-    return (sample.get('prompt', None) is None and isinstance(sample.get('text', None), str)
-            and not sample.get('custom_entities', False))
+    return (
+        sample.get('prompt', None) is None
+        and isinstance(sample.get('text', None), str)
+        and not sample.get('custom_entities', False)
+    )
 
 
 def prompt_of(sample: DetDataSample, vqa_head: VQAHead | None, tokenizer: PromptTokenizer) -> Prompt:
@@ -107,7 +117,8 @@ def _answer_targets(samples: Sequence[DetDataSample], device: torch.device) -> T
         if sample.get('answer_scores', None) is None:
             raise ValueError(
                 f'Question "{sample.text}" has no answer_scores to learn from. List "answer_scores" in the meta_keys '
-                'of PackDetInputs, and give VQADataset an ann_file and the answer vocabulary.')
+                'of PackDetInputs, and give VQADataset an ann_file and the answer vocabulary.'
+            )
     return torch.from_numpy(np.stack([sample.answer_scores for sample in samples])).to(device)
 
 

@@ -4,6 +4,7 @@ Text is read left to right and the image never looks at it. So the image side of
 then writes the caption word by word, and the boxes of its phrases are read from the same image features.
 Source: GLIPv2 (Zhang et al., 2022), section 4 and appendix (captioning, grounded captioning).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -39,12 +40,14 @@ def caption_settings(detector: GLIPv2) -> tuple[SearchSettings, bool]:
     except TypeError as error:
         raise ValueError(
             f'test_cfg.caption has {", ".join(map(repr, given))}. Expected beam_size, max_words, length_penalty, '
-            'no_repeat_ngram or grounded: correct the spelling.') from error
+            'no_repeat_ngram or grounded: correct the spelling.'
+        ) from error
     room = detector.language_model.tokenizer.max_tokens - 2
     if settings.max_words > room:
         raise ValueError(
             f'test_cfg.caption.max_words is {settings.max_words}, the text encoder reads {room} tokens between start '
-            'and end. Lower it, or raise max_tokens of the language model.')
+            'and end. Lower it, or raise max_tokens of the language model.'
+        )
     return settings, grounded
 
 
@@ -60,11 +63,13 @@ def prepare_captioning(detector: GLIPv2) -> None:
     if detector.mlm_head is not None:
         raise ValueError(
             'A detector has both caption_head and mlm_head. With the first, text is read left to right, and hidden '
-            'words are guessed from both sides: set mlm_head=None.')
+            'words are guessed from both sides: set mlm_head=None.'
+        )
     if not detector.fusion.early_fusion:
         raise ValueError(
             'A detector has a caption_head and a fusion neck with early_fusion=False, where words never see the image. '
-            'Set early_fusion=True.')
+            'Set early_fusion=True.'
+        )
     caption_settings(detector)
     for block in detector.fusion.blocks:
         for parameter in block['attention'].parts_for_image():
@@ -83,7 +88,8 @@ def caption_of(sample: DetDataSample) -> Prompt:
     if prompt is None:
         raise PromptError(
             f'Image "{sample.get("img_path", "?")}" has no caption to learn from. Expected a Prompt under "prompt" in '
-            'its meta information: use a caption data set and list "prompt" in the meta_keys of PackDetInputs.')
+            'its meta information: use a caption data set and list "prompt" in the meta_keys of PackDetInputs.'
+        )
     return prompt
 
 
@@ -115,7 +121,9 @@ def predict_captions(detector: GLIPv2, levels: Sequence[Tensor], samples: Sample
         told = image.select(given)
         detector.ground(
             [samples[i] for i in given],
-            lambda images, text: detector.fusion.fuse_text(told.select(images), text), rescale)
+            lambda images, text: detector.fusion.fuse_text(told.select(images), text),
+            rescale,
+        )
     if to_write:
         untold = image.select(to_write)
         captions = write_captions(detector, untold, settings)
@@ -128,13 +136,13 @@ def predict_captions(detector: GLIPv2, levels: Sequence[Tensor], samples: Sample
 def write_captions(detector: GLIPv2, image: EncodedImage, settings: SearchSettings) -> list[PredictedCaption]:
     """One caption for each image, not grounded yet."""
     tokenizer, device = detector.language_model.tokenizer, image.tokens[0].device
-    results = beam_search(CaptionSteps(detector, image), len(image.tokens[0]), tokenizer.start_id, tokenizer.end_id,
-                          settings, device)
+    results = beam_search(
+        CaptionSteps(detector, image), len(image.tokens[0]), tokenizer.start_id, tokenizer.end_id, settings, device
+    )
     if not all(result.tokens for result in results):
         warn_not_finite('scores of words')
     texts = [tokenizer.decode(result.tokens) for result in results]
-    return [PredictedCaption(text, result.score, word_spans(text))
-            for text, result in zip(texts, results, strict=True)]
+    return [PredictedCaption(text, result.score, word_spans(text)) for text, result in zip(texts, results, strict=True)]
 
 
 class CaptionSteps:
@@ -161,7 +169,8 @@ class CaptionSteps:
         """(R,) words behind rows ``parents`` (R,) of the call before, to (R, V) log probabilities of the next one."""
         if self.num_words:
             self.encoder_past, self.fusion_past = (
-                tuple(kept.select(parents) for kept in past) for past in (self.encoder_past, self.fusion_past))
+                tuple(kept.select(parents) for kept in past) for past in (self.encoder_past, self.fusion_past)
+            )
         words, self.encoder_past = self.language_model.step(tokens, self.num_words, self.encoder_past)
         words, self.fusion_past = self.fusion.step(self.image, words, self.fusion_past)
         self.num_words += 1
@@ -174,7 +183,7 @@ def unwritten_mask(detector: GLIPv2) -> Tensor:
     tokenizer, embeddings = detector.language_model.tokenizer, detector.language_model.word_embeddings
     mask = torch.zeros(len(embeddings), dtype=torch.bool)
     mask[list(tokenizer.unwritten_ids)] = True
-    mask[tokenizer.vocab_size:] = True
+    mask[tokenizer.vocab_size :] = True
     return mask.to(embeddings.device)
 
 
@@ -204,15 +213,21 @@ def ground_captions(detector: GLIPv2, image: EncodedImage, samples: SampleList, 
     phrase_maps = [phrase_token_map(tokenizer(prompt), num_words).to(device) for prompt in prompts]
     candidates = detector.bbox_head.candidates(outputs, phrase_maps, [sample.img_shape for sample in samples])
     for row, (sample, prompt, phrase_map, found) in enumerate(
-            zip(samples, prompts, phrase_maps, candidates, strict=True)):
+        zip(samples, prompts, phrase_maps, candidates, strict=True)
+    ):
         chunk = PromptChunk(prompt, tuple(range(len(prompt.phrases))))
-        features = PromptFeatures(tuple(level[row:row + 1] for level in fused.levels), fused.words[row:row + 1],
-                                  phrase_map, chunk.phrase_ids)
+        features = PromptFeatures(
+            tuple(level[row : row + 1] for level in fused.levels),
+            fused.words[row : row + 1],
+            phrase_map,
+            chunk.phrase_ids,
+        )
         detector.set_detections(sample, prompt, [chunk], [found], [features], rescale)
         caption = sample.pred_caption
         word_map = phrase_token_map(tokenizer(_word_prompt(caption)), num_words).to(device)
         boxes, scores = detector.bbox_head.word_regions(
-            outputs, row, word_map, sample.img_shape, sample.scale_factor if rescale else None)
+            outputs, row, word_map, sample.img_shape, sample.scale_factor if rescale else None
+        )
         sample.pred_caption = caption.grounded(prompt.phrases, boxes, scores)
 
 
@@ -229,5 +244,8 @@ def _word_prompt(caption: PredictedCaption) -> Prompt:
 
 def _no_instances(like: Tensor) -> InstanceData:
     return InstanceData(
-        bboxes=like.new_zeros(0, 4), scores=like.new_zeros(0), labels=like.new_zeros(0, dtype=torch.long),
-        label_names=[])
+        bboxes=like.new_zeros(0, 4),
+        scores=like.new_zeros(0),
+        labels=like.new_zeros(0, dtype=torch.long),
+        label_names=[],
+    )

@@ -11,8 +11,19 @@ _WHOLE = ('nms_pre', 'max_per_img', 'max_per_prompt', 'chunked_size', 'prompts_p
 _NUMBERS = ('score_thr', 'min_bbox_size', 'mask_thr_binary')
 _OTHERS = ('nms', 'caption', 'rle_masks')
 #: Of mmcv's ``batched_nms`` and the suppressions it calls.
-_NMS = ('type', 'iou_threshold', 'iou_thr', 'class_agnostic', 'split_thr', 'max_num', 'score_threshold', 'offset',
-        'sigma', 'min_score', 'method')
+_NMS = (
+    'type',
+    'iou_threshold',
+    'iou_thr',
+    'class_agnostic',
+    'split_thr',
+    'max_num',
+    'score_threshold',
+    'offset',
+    'sigma',
+    'min_score',
+    'method',
+)
 
 
 def check_settings(train_cfg: Mapping[str, Any], test_cfg: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Beside it: what samples must bring (``samples.py``), tuned prompts (``tuned_prompts.py``), questions (``answering.py``),
 and text that is read left to right and may also be written (``captioning.py``).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -74,12 +75,26 @@ class GLIPv2(BaseDetector):
             or wrong settings in ``test_cfg``, any in ``train_cfg``.
     """
 
-    def __init__(self, backbone: dict, language_model: dict, neck: dict, fusion: dict, bbox_head: dict,
-                 mask_head: dict | None = None, inter_loss: dict | None = None, mlm_head: dict | None = None,
-                 vqa_head: dict | None = None, caption_head: dict | None = None, frozen_parts: Sequence[str] = (),
-                 prompt_tuning: dict | None = None, tuned_prompt: str | None = None,
-                 train_cfg: dict | None = None, test_cfg: dict | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        language_model: dict,
+        neck: dict,
+        fusion: dict,
+        bbox_head: dict,
+        mask_head: dict | None = None,
+        inter_loss: dict | None = None,
+        mlm_head: dict | None = None,
+        vqa_head: dict | None = None,
+        caption_head: dict | None = None,
+        frozen_parts: Sequence[str] = (),
+        prompt_tuning: dict | None = None,
+        tuned_prompt: str | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         check_settings(train_cfg or {}, test_cfg or {})
         self.test_cfg = ConfigDict(test_cfg or {})
@@ -94,8 +109,11 @@ class GLIPv2(BaseDetector):
         self.vqa_head = MODELS.build({**vqa_head, 'test_cfg': self.test_cfg}) if vqa_head else None
         self.caption_head = MODELS.build(caption_head) if caption_head else None
         self.prompt_tuning = build_prompt_tuning(self, prompt_tuning) if prompt_tuning else None
-        self.frozen_parts = tuple(frozen_parts) if self.prompt_tuning is None else tuple(
-            name for name, _ in self.named_children() if name not in ('prompt_tuning', 'data_preprocessor'))
+        self.frozen_parts = (
+            tuple(frozen_parts)
+            if self.prompt_tuning is None
+            else tuple(name for name, _ in self.named_children() if name not in ('prompt_tuning', 'data_preprocessor'))
+        )
         self._freeze()
         # whether it fits is known once the weights are there
         self.tuned_prompt = None if tuned_prompt is None else TunedPrompt.load(tuned_prompt)
@@ -162,8 +180,11 @@ class GLIPv2(BaseDetector):
         prompts = [self._training_prompt(sample) for sample in batch_data_samples]
         labels = [checked_labels(prompt, sample) for prompt, sample in zip(prompts, batch_data_samples, strict=True)]
         tokenized = [self.language_model.tokenizer(prompt) for prompt in prompts]
-        masked = None if self.mlm_head is None else self.mlm_head.mask(
-            tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
+        masked = (
+            None
+            if self.mlm_head is None
+            else self.mlm_head.mask(tokenized, labels, self.language_model.tokenizer).to(batch_inputs.device)
+        )
         # one encoding serves all losses; equal prompts hide different words, so with masking each image has its own
         tunings = [self.prompt_tuning] * len(prompts)
         text = self._encode(prompts, tunings) if masked is None else self.language_model(masked.tokens)
@@ -179,7 +200,8 @@ class GLIPv2(BaseDetector):
             losses['loss_vqa'] = answer_loss(self.vqa_head, fused.text, batch_data_samples)
         if self.caption_head is not None:
             losses['loss_caption'] = self.caption_head.loss(
-                fused.words, tokenized, self.language_model.tokenizer, self.language_model.word_embeddings)
+                fused.words, tokenized, self.language_model.tokenizer, self.language_model.word_embeddings
+            )
         if not self.learns_regions:
             return losses
 
@@ -187,7 +209,8 @@ class GLIPv2(BaseDetector):
         boxes = [get_box_tensor(sample.gt_instances.bboxes) for sample in batch_data_samples]
         positive_maps = [
             phrase_token_map(item, text.mask.shape[1])[box_labels].to(batch_inputs.device)
-            for item, box_labels in zip(tokenized, labels, strict=True)]
+            for item, box_labels in zip(tokenized, labels, strict=True)
+        ]
         if self.learns_boxes:
             targets = self.bbox_head.assign(outputs, boxes, positive_maps)
             word_mask = text.padding_aware_mask if self.caption_head is None else annotated_words(text, prompts)
@@ -225,7 +248,8 @@ class GLIPv2(BaseDetector):
             answer(self.vqa_head, self.fusion(levels, text, words_only=True).text, batch_data_samples)
         else:
             self.ground(
-                batch_data_samples, lambda images, text: self.fusion(take_images(levels, images), text), rescale)
+                batch_data_samples, lambda images, text: self.fusion(take_images(levels, images), text), rescale
+            )
         return batch_data_samples
 
     def ground(self, samples: SampleList, fuse: Fuse, rescale: bool) -> None:
@@ -237,28 +261,41 @@ class GLIPv2(BaseDetector):
             rescale: as in :meth:`predict`.
         """
         tunings = [tuning_of(self, sample) for sample in samples]
-        prompts, chunks = zip(*(prompt_and_chunks(self, sample, tuning)
-                                for sample, tuning in zip(samples, tunings, strict=True)), strict=True)
+        prompts, chunks = zip(
+            *(prompt_and_chunks(self, sample, tuning) for sample, tuning in zip(samples, tunings, strict=True)),
+            strict=True,
+        )
         candidates, features = self._candidates(fuse, chunks, tunings, samples)
         for sample, prompt, *found in zip(samples, prompts, chunks, candidates, features, strict=True):
             self.set_detections(sample, prompt, *found, rescale)
 
-    def set_detections(self, sample: DetDataSample, prompt: Prompt, chunks: Sequence[PromptChunk],
-                       candidates: Sequence[Candidates], features: Sequence[PromptFeatures], rescale: bool) -> None:
+    def set_detections(
+        self,
+        sample: DetDataSample,
+        prompt: Prompt,
+        chunks: Sequence[PromptChunk],
+        candidates: Sequence[Candidates],
+        features: Sequence[PromptFeatures],
+        rescale: bool,
+    ) -> None:
         """Set ``pred_instances`` of one image, given what each chunk of its prompt has found."""
         scale_factor = sample.scale_factor if rescale else None
         sample.pred_instances = self.bbox_head.detections(
-            candidates, [chunk.phrase_ids for chunk in chunks], scale_factor)
+            candidates, [chunk.phrase_ids for chunk in chunks], scale_factor
+        )
         if self.mask_head is not None:
             sample.pred_instances.masks = self.mask_head.predict(
-                features, sample.pred_instances, scale_factor, sample.ori_shape if rescale else sample.img_shape)
+                features, sample.pred_instances, scale_factor, sample.ori_shape if rescale else sample.img_shape
+            )
         name_phrases(sample.pred_instances, prompt)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
         """Raw head outputs for one prompt per image, without decoding."""
         tunings = [tuning_of(self, sample) for sample in batch_data_samples]
-        prompts = [prompt_and_chunks(self, sample, tuning)[0]
-                   for sample, tuning in zip(batch_data_samples, tunings, strict=True)]
+        prompts = [
+            prompt_and_chunks(self, sample, tuning)[0]
+            for sample, tuning in zip(batch_data_samples, tunings, strict=True)
+        ]
         return self.bbox_head(self.fusion(self.extract_feat(batch_inputs), self._encode(prompts, tunings)))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
@@ -289,9 +326,13 @@ class GLIPv2(BaseDetector):
             return self.language_model.encode(prompts, causal=True)
         return encode_prompts(self.language_model, prompts, tunings)
 
-    def _candidates(self, fuse: Fuse, chunks: Sequence[Sequence[PromptChunk]],
-                    tunings: Sequence[PromptTuning | None],
-                    samples: SampleList) -> tuple[list[list[Candidates]], list[list[PromptFeatures]]]:
+    def _candidates(
+        self,
+        fuse: Fuse,
+        chunks: Sequence[Sequence[PromptChunk]],
+        tunings: Sequence[PromptTuning | None],
+        samples: SampleList,
+    ) -> tuple[list[list[Candidates]], list[list[PromptFeatures]]]:
         """Candidates per image and chunk; all (image, chunk) pairs pass through fusion in batches.
 
         With a mask head also the fused features of each pair: a mask has to be read where its box was found. They
@@ -303,16 +344,18 @@ class GLIPv2(BaseDetector):
         candidates: list[list[Candidates]] = [[] for _ in samples]
         features: list[list[PromptFeatures]] = [[] for _ in samples]
         for start in range(0, len(pairs), batch_size):
-            images, batch_chunks = zip(*pairs[start:start + batch_size], strict=True)
+            images, batch_chunks = zip(*pairs[start : start + batch_size], strict=True)
             text = self._encode([chunk.prompt for chunk in batch_chunks], [tunings[image] for image in images])
             fused = fuse(images, text)
             if self.vqa_head is not None:
                 answer(self.vqa_head, fused.text, [samples[image] for image in images])
             phrase_maps = [
                 phrase_token_map(self.language_model.tokenizer(chunk.prompt), text.mask.shape[1]).to(text.mask.device)
-                for chunk in batch_chunks]
+                for chunk in batch_chunks
+            ]
             results = self.bbox_head.candidates(
-                self.bbox_head(fused), phrase_maps, [samples[image].img_shape for image in images])
+                self.bbox_head(fused), phrase_maps, [samples[image].img_shape for image in images]
+            )
             for row, (image, result) in enumerate(zip(images, results, strict=True)):
                 candidates[image].append(result)
                 if self.mask_head is not None:
@@ -320,26 +363,33 @@ class GLIPv2(BaseDetector):
         return candidates, features
 
     @torch.no_grad()
-    def _proposals(self, outputs: GroundingOutputs, tokenized: Sequence[TokenizedPrompt],
-                   samples: SampleList) -> list[Tensor]:
+    def _proposals(
+        self, outputs: GroundingOutputs, tokenized: Sequence[TokenizedPrompt], samples: SampleList
+    ) -> list[Tensor]:
         """Per image (P, 4) boxes that the bounding box head would return now, xyxy edges in input pixels."""
         words = outputs.word_logits
         phrase_maps = [phrase_token_map(item, words.shape[2]).to(words.device) for item in tokenized]
         candidates = self.bbox_head.candidates(outputs, phrase_maps, [sample.img_shape for sample in samples])
-        return [self.bbox_head.detections([found], [range(len(phrase_map))], None).bboxes
-                for found, phrase_map in zip(candidates, phrase_maps, strict=True)]
+        return [
+            self.bbox_head.detections([found], [range(len(phrase_map))], None).bboxes
+            for found, phrase_map in zip(candidates, phrase_maps, strict=True)
+        ]
 
     def _freeze(self) -> None:
         unknown = [name for name in self.frozen_parts if name not in self._modules]
         if unknown:
             raise ValueError(
                 f'frozen_parts names "{unknown[0]}", which is no part of this detector. Expected names among '
-                f'{", ".join(name for name, part in self.named_children() if part is not None)}.')
+                f'{", ".join(name for name, part in self.named_children() if part is not None)}.'
+            )
         for name in self.frozen_parts:
             getattr(self, name).requires_grad_(False)
 
 
 def _features_of(fused: FusedFeatures, row: int, phrase_map: Tensor, chunk: PromptChunk) -> PromptFeatures:
     return PromptFeatures(
-        levels=tuple(level[row:row + 1] for level in fused.levels), words=fused.words[row:row + 1],
-        phrase_map=phrase_map, phrase_ids=chunk.phrase_ids)
+        levels=tuple(level[row : row + 1] for level in fused.levels),
+        words=fused.words[row : row + 1],
+        phrase_map=phrase_map,
+        phrase_ids=chunk.phrase_ids,
+    )

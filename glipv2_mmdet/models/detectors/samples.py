@@ -1,4 +1,5 @@
 """What samples bring to a detector, checked: the prompt they ask, labels and masks they teach."""
+
 from __future__ import annotations
 
 from mmdet.structures import DetDataSample
@@ -19,10 +20,14 @@ def parsed_prompt(sample: DetDataSample) -> Prompt:
         raise PromptError(
             'GLIPv2 finds what a prompt names, and this image came without one. Pass text_prompt="cat . dog" to '
             'inference_detector (with custom_entities=True), texts="cat . dog" to DetInferencer, or set '
-            'return_classes=True on the data set and list "text" in the meta_keys of PackDetInputs.')
+            'return_classes=True on the data set and list "text" in the meta_keys of PackDetInputs.'
+        )
     return parse_prompt(
-        text, custom_entities=sample.get('custom_entities', False), overrides=sample.get('caption_prompt', None),
-        tokens_positive=sample.get('tokens_positive', None))
+        text,
+        custom_entities=sample.get('custom_entities', False),
+        overrides=sample.get('caption_prompt', None),
+        tokens_positive=sample.get('tokens_positive', None),
+    )
 
 
 def checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
@@ -38,7 +43,8 @@ def checked_labels(prompt: Prompt, sample: DetDataSample) -> list[int]:
         raise PromptError(
             f'Label {unknown[0]} of image "{sample.get("img_path", "?")}" is not in its prompt, which has '
             f'{len(prompt.phrases)} phrases ({", ".join(prompt.names[:5])}, ...). Put BuildPrompt into the training '
-            'pipeline; it makes labels and prompt agree.')
+            'pipeline; it makes labels and prompt agree.'
+        )
     return labels
 
 
@@ -55,7 +61,8 @@ def training_masks(sample: DetDataSample) -> BitmapMasks:
         return BitmapMasks([], *sample.img_shape[:2])
     raise ValueError(
         f'Image "{sample.get("img_path", "?")}" has {len(boxes)} boxes and no masks; the mask head needs one per box. '
-        'Put LoadMasks after LoadAnnotations in the training pipeline, or set mask_head=None.')
+        'Put LoadMasks after LoadAnnotations in the training pipeline, or set mask_head=None.'
+    )
 
 
 def name_phrases(instances: InstanceData, prompt: Prompt) -> None:

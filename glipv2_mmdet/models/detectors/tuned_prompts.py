@@ -1,4 +1,5 @@
 """What a detector does with tuned prompts: learn one, take the right one for each image, name its classes."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -20,14 +21,23 @@ def build_prompt_tuning(detector: GLIPv2, config: dict) -> PromptTuning:
     Raises:
         ValueError: the detector has a part whose own layers would have to learn.
     """
-    others = [name for name in ('inter_loss', 'mlm_head', 'vqa_head', 'caption_head')
-              if getattr(detector, name) is not None]
+    others = [
+        name for name in ('inter_loss', 'mlm_head', 'vqa_head', 'caption_head') if getattr(detector, name) is not None
+    ]
     if others:
-        raise ValueError(f'prompt_tuning was given with {others[0]}, whose own layers would have to learn; in '
-                         f'prompt tuning the prompt alone does. Set {others[0]}=None.')
+        raise ValueError(
+            f'prompt_tuning was given with {others[0]}, whose own layers would have to learn; in '
+            f'prompt tuning the prompt alone does. Set {others[0]}=None.'
+        )
     encoder = detector.language_model
-    return MODELS.build({'chunked_size': detector.test_cfg.get('chunked_size', -1), **config,
-                         'tokenizer': encoder.tokenizer, 'channels': encoder.channels})
+    return MODELS.build(
+        {
+            'chunked_size': detector.test_cfg.get('chunked_size', -1),
+            **config,
+            'tokenizer': encoder.tokenizer,
+            'channels': encoder.channels,
+        }
+    )
 
 
 def tuning_of(detector: GLIPv2, sample: DetDataSample) -> PromptTuning | None:
@@ -41,14 +51,17 @@ def tuning_of(detector: GLIPv2, sample: DetDataSample) -> PromptTuning | None:
     if tuned is None:
         return detector.prompt_tuning
     if detector.caption_head is not None:
-        raise ValueError('A tuned prompt was given to a detector with a caption_head, which reads text left to right; '
-                         'prompts are tuned for words that see all others. Set caption_head=None.')
+        raise ValueError(
+            'A tuned prompt was given to a detector with a caption_head, which reads text left to right; '
+            'prompts are tuned for words that see all others. Set caption_head=None.'
+        )
     tuned = tuned if isinstance(tuned, TunedPrompt) else TunedPrompt.load(tuned)
     return detector.bound_prompts.bind(tuned, detector)
 
 
-def prompt_and_chunks(detector: GLIPv2, sample: DetDataSample,
-                      tuning: PromptTuning | None) -> tuple[Prompt, list[PromptChunk]]:
+def prompt_and_chunks(
+    detector: GLIPv2, sample: DetDataSample, tuning: PromptTuning | None
+) -> tuple[Prompt, list[PromptChunk]]:
     """What an image asks for, and the prompts that pass through the network for it.
 
     Raises:
@@ -60,5 +73,9 @@ def prompt_and_chunks(detector: GLIPv2, sample: DetDataSample,
             tuning.check_names(detector.inference_prompt(sample).names)
         return tuning.prompt, tuning.chunks
     prompt = detector.inference_prompt(sample)
-    return prompt, chunk_prompt(prompt, detector.language_model.tokenizer, detector.test_cfg.get('chunked_size', -1),
-                                overrides=sample.get('caption_prompt', None))
+    return prompt, chunk_prompt(
+        prompt,
+        detector.language_model.tokenizer,
+        detector.test_cfg.get('chunked_size', -1),
+        overrides=sample.get('caption_prompt', None),
+    )

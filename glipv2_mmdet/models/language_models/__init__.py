@@ -1,4 +1,5 @@
 """Text encoders."""
+
 from glipv2_mmdet.models.language_models.bert import BertTextEncoder
 from glipv2_mmdet.models.language_models.clip import CLIPTextEncoder
 

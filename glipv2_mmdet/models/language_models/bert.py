@@ -1,4 +1,5 @@
 """BERT as the text encoder: prompts in, word features out."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -42,9 +43,17 @@ class BertTextEncoder(BaseModule):
         ValueError: when the vocabulary has more entries than the embedding, or ``config`` a field that is none.
     """
 
-    def __init__(self, config: dict | str | None = None, vocab: str = 'bert-base-uncased', max_tokens: int = 256,
-                 num_embedded_layers: int = 1, grad_checkpointing: bool = False,
-                 from_scratch: bool = False, frozen_words: bool = False, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        config: dict | str | None = None,
+        vocab: str = 'bert-base-uncased',
+        max_tokens: int = 256,
+        num_embedded_layers: int = 1,
+        grad_checkpointing: bool = False,
+        from_scratch: bool = False,
+        frozen_words: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         bert_config = read_config(BertConfig, config, 'BERT')
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
@@ -83,23 +92,28 @@ class BertTextEncoder(BaseModule):
         """
         if causal:
             layers = run_left_to_right(
-                bert_layer, self.model.encoder.layer, self.model.embeddings(input_ids=tokens.input_ids), tokens,
-                self.model.is_gradient_checkpointing)
+                bert_layer,
+                self.model.encoder.layer,
+                self.model.embeddings(input_ids=tokens.input_ids),
+                tokens,
+                self.model.is_gradient_checkpointing,
+            )
             hidden = layers[-1]
         else:
             outputs = self.model(
-                input_ids=tokens.input_ids, attention_mask=tokens.mask.long() if tokens.has_padding else None,
-                output_hidden_states=self.num_embedded_layers > 1)
+                input_ids=tokens.input_ids,
+                attention_mask=tokens.mask.long() if tokens.has_padding else None,
+                output_hidden_states=self.num_embedded_layers > 1,
+            )
             hidden, layers = outputs.last_hidden_state, outputs.hidden_states
         if self.num_embedded_layers > 1:
-            last_layers = torch.stack(layers[-self.num_embedded_layers:])
+            last_layers = torch.stack(layers[-self.num_embedded_layers :])
             embedded = last_layers.mean(dim=0) / self.num_embedded_layers
         else:
             embedded = hidden
         if tokens.has_padding:
             embedded = embedded * tokens.mask.unsqueeze(-1)
-        return TextFeatures(
-            hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
+        return TextFeatures(hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
     def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
         """Tokenise and encode; each distinct text once, and at inference not again (:class:`PromptCache`).
@@ -107,10 +121,12 @@ class BertTextEncoder(BaseModule):
         Captions, which are read left to right, differ from image to image and are not kept.
         """
         return encode_distinct(
-            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache)
+            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache
+        )
 
-    def step(self, token_ids: Tensor, position: int,
-             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+    def step(
+        self, token_ids: Tensor, position: int, past: Sequence[KeyValues] | None
+    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """The next word of R texts; what ``forward(causal=True)`` says of it, at the cost of one word.
 
         Args:

@@ -1,4 +1,5 @@
 """CLIP's text transformer as the text encoder: prompts in, word features out."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -43,12 +44,19 @@ class CLIPTextEncoder(BaseModule):
     Source: CLIP (Radford et al., 2021), section 2.4; UniCL (Yang et al., 2022); its use: GLIPv2, appendix.
     """
 
-    def __init__(self, vocab: str, config: dict | str | None = None, max_tokens: int = 256,
-                 grad_checkpointing: bool = False, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        vocab: str,
+        config: dict | str | None = None,
+        max_tokens: int = 256,
+        grad_checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         # the fused attention takes a mask of truth values; transformers' plain one would add it to the scores
-        clip_config = read_config(CLIPTextConfig, config, 'CLIP text', max_position_embeddings=max_tokens,
-                                  layer_norm_eps=1e-12)
+        clip_config = read_config(
+            CLIPTextConfig, config, 'CLIP text', max_position_embeddings=max_tokens, layer_norm_eps=1e-12
+        )
         clip_config._attn_implementation = 'sdpa'
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
         check_vocab_size(self.tokenizer, clip_config)
@@ -56,7 +64,8 @@ class CLIPTextEncoder(BaseModule):
             raise ValueError(
                 f'The text encoder has {clip_config.max_position_embeddings} positions, prompts may have {max_tokens} '
                 'tokens. Leave config.max_position_embeddings out (the converter stretches a shorter table), or lower '
-                'max_tokens.')
+                'max_tokens.'
+            )
         self.cache = PromptCache()
         self._grad_checkpointing = grad_checkpointing
         model = CLIPTextModel(clip_config)
@@ -86,14 +95,14 @@ class CLIPTextEncoder(BaseModule):
         hidden = self.model.embeddings(input_ids=tokens.input_ids)
         if causal:
             *_, hidden = run_left_to_right(
-                clip_layer, self.model.encoder.layers, hidden, tokens, self._grad_checkpointing)
+                clip_layer, self.model.encoder.layers, hidden, tokens, self._grad_checkpointing
+            )
         else:
             mask = tokens.mask[:, None, None] if tokens.has_padding else None
             hidden = self.model.encoder(inputs_embeds=hidden, attention_mask=mask).last_hidden_state
         hidden = self.model.final_layer_norm(hidden)
         embedded = hidden * tokens.mask.unsqueeze(-1) if tokens.has_padding else hidden
-        return TextFeatures(
-            hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
+        return TextFeatures(hidden=hidden, embedded=embedded, mask=tokens.mask, lengths=tokens.lengths, causal=causal)
 
     def encode(self, prompts: Sequence[Prompt], causal: bool = False) -> TextFeatures:
         """Tokenise and encode; each distinct text once, and at inference not again (:class:`PromptCache`).
@@ -101,10 +110,12 @@ class CLIPTextEncoder(BaseModule):
         Captions, which are read left to right, differ from image to image and are not kept.
         """
         return encode_distinct(
-            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache)
+            self, partial(self, causal=causal), prompts, self.word_embeddings.device, None if causal else self.cache
+        )
 
-    def step(self, token_ids: Tensor, position: int,
-             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+    def step(
+        self, token_ids: Tensor, position: int, past: Sequence[KeyValues] | None
+    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """The next word of R texts; what ``forward(causal=True)`` says of it, at the cost of one word.
 
         Args:

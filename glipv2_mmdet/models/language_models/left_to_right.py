@@ -4,6 +4,7 @@ transformers has caches for this, but its BERT keeps one only when it is built a
 both changed their form between the versions that are supported. The sub-modules of a layer did not: they are called
 here one by one, the same way for whole texts and for single words, so that both must agree.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +21,9 @@ from glipv2_mmdet.text import TokenBatch
 LayerRun = Callable[[nn.Module, Tensor, Tensor | None, KeyValues | None], tuple[Tensor, KeyValues]]
 
 
-def bert_layer(layer: nn.Module, words: Tensor, mask: Tensor | None,
-               past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+def bert_layer(
+    layer: nn.Module, words: Tensor, mask: Tensor | None, past: KeyValues | None
+) -> tuple[Tensor, KeyValues]:
     """One ``BertLayer`` of transformers.
 
     Args:
@@ -35,25 +37,39 @@ def bert_layer(layer: nn.Module, words: Tensor, mask: Tensor | None,
     """
     attention = layer.attention.self
     read, present = attend(
-        attention.query(words), attention.key(words), attention.value(words), attention.num_attention_heads, mask,
-        past, attention.dropout.p if layer.training else 0.0)
+        attention.query(words),
+        attention.key(words),
+        attention.value(words),
+        attention.num_attention_heads,
+        mask,
+        past,
+        attention.dropout.p if layer.training else 0.0,
+    )
     words = layer.attention.output(read, words)
     return layer.output(layer.intermediate(words), words), present
 
 
-def clip_layer(layer: nn.Module, words: Tensor, mask: Tensor | None,
-               past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+def clip_layer(
+    layer: nn.Module, words: Tensor, mask: Tensor | None, past: KeyValues | None
+) -> tuple[Tensor, KeyValues]:
     """One ``CLIPEncoderLayer`` of transformers; the arguments are those of :func:`bert_layer`."""
     attention, normed = layer.self_attn, layer.layer_norm1(words)
     read, present = attend(
-        attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed), attention.num_heads, mask, past,
-        attention.dropout if layer.training else 0.0)
+        attention.q_proj(normed),
+        attention.k_proj(normed),
+        attention.v_proj(normed),
+        attention.num_heads,
+        mask,
+        past,
+        attention.dropout if layer.training else 0.0,
+    )
     words = words + attention.out_proj(read)
     return words + layer.mlp(layer.layer_norm2(words)), present
 
 
-def run_left_to_right(run: LayerRun, layers: Iterable[nn.Module], words: Tensor, tokens: TokenBatch,
-                      grad_checkpointing: bool) -> list[Tensor]:
+def run_left_to_right(
+    run: LayerRun, layers: Iterable[nn.Module], words: Tensor, tokens: TokenBatch, grad_checkpointing: bool
+) -> list[Tensor]:
     """Whole texts.
 
     Args:
@@ -77,8 +93,9 @@ def run_left_to_right(run: LayerRun, layers: Iterable[nn.Module], words: Tensor,
     return outputs
 
 
-def step_layers(run: LayerRun, layers: Sequence[nn.Module], words: Tensor,
-                past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+def step_layers(
+    run: LayerRun, layers: Sequence[nn.Module], words: Tensor, past: Sequence[KeyValues] | None
+) -> tuple[Tensor, tuple[KeyValues, ...]]:
     """The next word (R, 1, C) of R texts through all layers; ``past`` of each layer comes back one word longer."""
     present = []
     for layer, kept in zip(layers, past or [None] * len(layers), strict=True):

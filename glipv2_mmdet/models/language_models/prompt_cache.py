@@ -1,4 +1,5 @@
 """Prompts that stay encoded: at inference the same class list comes with every image."""
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -49,8 +50,9 @@ class PromptCache(nn.Module):
         self.clear()
         return super().train(mode)
 
-    def encode(self, encoder: nn.Module, texts: Sequence[str],
-               encode: Callable[[Sequence[str]], TextFeatures]) -> TextFeatures:
+    def encode(
+        self, encoder: nn.Module, texts: Sequence[str], encode: Callable[[Sequence[str]], TextFeatures]
+    ) -> TextFeatures:
         """Features of distinct texts, those of ``encode`` or kept ones.
 
         Args:

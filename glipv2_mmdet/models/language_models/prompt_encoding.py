@@ -1,4 +1,5 @@
 """What text encoders have in common: settings from a dict or a folder, and each distinct prompt encoded once."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,13 @@ Config = TypeVar('Config', bound=PretrainedConfig)
 _ATTENTIONS = ('eager', 'sdpa')
 
 
-def encode_distinct(encoder: nn.Module, run: Callable[[TokenBatch], TextFeatures], prompts: Sequence[Prompt],
-                    device: torch.device, cache: PromptCache | None = None) -> TextFeatures:
+def encode_distinct(
+    encoder: nn.Module,
+    run: Callable[[TokenBatch], TextFeatures],
+    prompts: Sequence[Prompt],
+    device: torch.device,
+    cache: PromptCache | None = None,
+) -> TextFeatures:
     """Tokenise and encode B prompts; each distinct text is encoded once, and not at all where it is in the cache.
 
     Args:
@@ -61,26 +67,32 @@ def read_config(config_class: type[Config], config: dict | str | None, kind: str
     attention = getattr(settings, '_attn_implementation', None)
     # transformers fetches any other name that it does not know from a hub, and runs it
     if attention not in (None, *_ATTENTIONS):
-        raise ValueError(f'The {kind} config asks for the attention {attention!r}. Expected one of '
-                         f'{", ".join(_ATTENTIONS)}.')
+        raise ValueError(
+            f'The {kind} config asks for the attention {attention!r}. Expected one of {", ".join(_ATTENTIONS)}.'
+        )
     return settings
 
 
-def _read_config(config_class: type[Config], config: dict | str | None, kind: str,
-                 defaults: Mapping[str, object]) -> Config:
+def _read_config(
+    config_class: type[Config], config: dict | str | None, kind: str, defaults: Mapping[str, object]
+) -> Config:
     if config is None or isinstance(config, dict):
         if config:
             public = {key for key in vars(config_class()) if not key.startswith('_')}
             # what transformers itself writes into such a dict without being a field
             others = {key for key in config if hasattr(config_class, key)}
-            check_keys(config, {*public, *config_class.attribute_map, 'attn_implementation', *others},
-                       f'config of the {kind} encoder ({config_class.__name__})')
+            check_keys(
+                config,
+                {*public, *config_class.attribute_map, 'attn_implementation', *others},
+                f'config of the {kind} encoder ({config_class.__name__})',
+            )
         return config_class(**{**defaults, **(config or {})})
     path = Path(config) / 'config.json'
     if not path.is_file():
         raise FileNotFoundError(
             f'"{config}" has no config.json. Give the folder of a {kind} model on this machine, or a dict of '
-            f'{config_class.__name__} fields such as dict(hidden_size=128, num_hidden_layers=2).')
+            f'{config_class.__name__} fields such as dict(hidden_size=128, num_hidden_layers=2).'
+        )
     return config_class.from_json_file(str(path))
 
 
@@ -93,4 +105,5 @@ def check_vocab_size(tokenizer: PromptTokenizer, config: PretrainedConfig) -> No
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f'Vocabulary "{tokenizer.vocab}" has {tokenizer.vocab_size} entries, the embedding of the text encoder '
-            f'{config.vocab_size}. Set config.vocab_size to the size of the vocabulary.')
+            f'{config.vocab_size}. Set config.vocab_size to the size of the vocabulary.'
+        )

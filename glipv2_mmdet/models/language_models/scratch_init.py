@@ -4,6 +4,7 @@ Two things that every pre-trained BERT brings along take longer to grow than suc
 apart, and heads that look at the neighbouring word. Without the second, the "red" of "red circle" is the same vector
 as the "red" of "red square", and one of them is a wrong answer wherever the other is right.
 """
+
 from __future__ import annotations
 
 import math
@@ -42,7 +43,8 @@ def init_from_scratch(model: BertModel) -> None:
         raise ValueError(
             f'Heads of the text encoder are {head_width} wide ({config.hidden_size} channels, '
             f'{config.num_attention_heads} heads); expected an even width. Change hidden_size or '
-            'num_attention_heads.')
+            'num_attention_heads.'
+        )
     embeddings, attention = model.embeddings, model.encoder.layer[0].attention.self
     frequencies = _frequencies(head_width // 2)
     amplitude = WORD_STD * POSITION_STRENGTH * math.sqrt(2)
@@ -52,14 +54,15 @@ def init_from_scratch(model: BertModel) -> None:
     embeddings.token_type_embeddings.weight.zero_()
     embeddings.position_embeddings.weight.zero_()
     embeddings.position_embeddings.weight[:, -head_width:] = amplitude * _position_code(
-        embeddings.position_embeddings.num_embeddings, frequencies)
+        embeddings.position_embeddings.num_embeddings, frequencies
+    )
 
     # the embedding's LayerNorm scales the code; its entries then have this amplitude
     code_share = head_width / config.hidden_size
-    rms = WORD_STD * math.sqrt(1 - code_share + POSITION_STRENGTH ** 2 * code_share)
+    rms = WORD_STD * math.sqrt(1 - code_share + POSITION_STRENGTH**2 * code_share)
     amplitude = amplitude / rms
-    gain = math.sqrt(NEIGHBOUR_SCORE * math.sqrt(head_width) / (amplitude ** 2 * head_width / 2))
-    for head, shift in enumerate(NEIGHBOURS[:config.num_attention_heads]):
+    gain = math.sqrt(NEIGHBOUR_SCORE * math.sqrt(head_width) / (amplitude**2 * head_width / 2))
+    for head, shift in enumerate(NEIGHBOURS[: config.num_attention_heads]):
         rows = slice(head * head_width, (head + 1) * head_width)
         for layer, code_map in ((attention.query, _turn(frequencies * shift)), (attention.key, torch.eye(head_width))):
             layer.weight[rows] = 0

@@ -10,6 +10,7 @@ changing the function:
 
 The cost of an image token falls from 1.57 M + 6144 T to 6144 T multiply-adds at the published widths.
 """
+
 from __future__ import annotations
 
 import torch
@@ -21,7 +22,7 @@ from glipv2_mmdet.models.layers.number_range import masked_scores, within_half
 #: Scores to hold at once; beyond that, heads go through in groups, which changes nothing but the memory they
 #: wander through. On a CPU blocks of this size (16 MB) are recycled, larger ones are fetched page by page
 #: every time.
-SCORES_AT_ONCE = 2 ** 22
+SCORES_AT_ONCE = 2**22
 
 
 class BiAttention(nn.Module):
@@ -40,8 +41,16 @@ class BiAttention(nn.Module):
         places: add a learnt linear map of its place to every normalised image position. Not in the paper.
     """
 
-    def __init__(self, image_channels: int = 256, text_channels: int = 768, embed_channels: int = 2048,
-                 num_heads: int = 8, dropout: float = 0.1, init_gamma: float = 1 / 6, places: bool = False) -> None:
+    def __init__(
+        self,
+        image_channels: int = 256,
+        text_channels: int = 768,
+        embed_channels: int = 2048,
+        num_heads: int = 8,
+        dropout: float = 0.1,
+        init_gamma: float = 1 / 6,
+        places: bool = False,
+    ) -> None:
         super().__init__()
         if embed_channels % num_heads:
             raise ValueError(f'embed_channels {embed_channels} must be a multiple of num_heads {num_heads}.')
@@ -71,8 +80,9 @@ class BiAttention(nn.Module):
         if self.image_place is not None:
             nn.init.normal_(self.image_place.weight, std=0.5)  # beside normalised features of size 1
 
-    def forward(self, image: Tensor, text: Tensor, text_mask: Tensor | None = None,
-                places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, text_mask: Tensor | None = None, places: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Exchange once.
 
         Args:
@@ -121,8 +131,10 @@ class BiAttention(nn.Module):
         """
         text = self.text_norm(text)
         key = self._split_heads(self.text_key(text) * self.scale)  # (B, N, T, D)
-        read = [self._read_image(self._scores(image, key[:, heads], heads), image, heads)
-                for heads in self._head_groups(image, text)]
+        read = [
+            self._read_image(self._scores(image, key[:, heads], heads), image, heads)
+            for heads in self._head_groups(image, text)
+        ]
         text_delta = self.text_out(torch.cat(read, dim=1).transpose(1, 2).flatten(2))
         return torch.addcmul(text, self.gamma_text, text_delta)
 

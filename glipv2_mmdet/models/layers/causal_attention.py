@@ -3,6 +3,7 @@
 The three kinds of text layer (BERT's, CLIP's and those of the neck) project words under names of their own and attend
 alike. Reading left to right is a mask for a whole text; word by word, it is what the words before have left behind.
 """
+
 from __future__ import annotations
 
 import torch
@@ -12,8 +13,15 @@ from torch import Tensor
 from glipv2_mmdet.structures import KeyValues
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int, mask: Tensor | None = None,
-           past: KeyValues | None = None, dropout: float = 0.0) -> tuple[Tensor, KeyValues]:
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    mask: Tensor | None = None,
+    past: KeyValues | None = None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, KeyValues]:
     """Scaled dot-product attention.
 
     Args:

@@ -7,6 +7,7 @@ form was not compared there. What is traced or exported on a CPU gets a form of 
 
 Source: Deformable ConvNets v2 (Zhu et al., 2019), equation 1.
 """
+
 from __future__ import annotations
 
 import torch
@@ -20,8 +21,9 @@ NUM_TAPS = KERNEL_SIZE * KERNEL_SIZE
 NUM_STEERING_CHANNELS = 3 * NUM_TAPS
 
 
-def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
-                          stride: int = 1) -> Tensor:
+def modulated_deform_conv(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1
+) -> Tensor:
     """Convolve ``x`` at positions moved by ``offset`` and weighted by ``mask``; padding 1.
 
     Args:
@@ -41,8 +43,9 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     return deform_conv2d(x, offset, weight, bias, stride=stride, padding=1, mask=mask)
 
 
-def _row_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
-                     stride: int) -> Tensor:
+def _row_deform_conv(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
+) -> Tensor:
     """The same as sums of pixel rows and one matrix product; nothing is moved where ``x`` is stored channels last.
 
     Positions and sums are in float32 at least.
@@ -59,8 +62,11 @@ def _row_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bi
     row_weights = row_weights * mask.permute(0, 2, 3, 1).unsqueeze(-1)
     weights = row_weights.unsqueeze(-1) * column_weights.unsqueeze(-2)
     taps = F.embedding_bag(
-        pixels.view(-1, 4), x.permute(0, 2, 3, 1).reshape(-1, channels).to(dtype), mode='sum',
-        per_sample_weights=weights.view(-1, 4)).view(batch, out_height, out_width, NUM_TAPS * channels)
+        pixels.view(-1, 4),
+        x.permute(0, 2, 3, 1).reshape(-1, channels).to(dtype),
+        mode='sum',
+        per_sample_weights=weights.view(-1, 4),
+    ).view(batch, out_height, out_width, NUM_TAPS * channels)
     kernel = weight.permute(0, 2, 3, 1).flatten(1)  # (O, 9 * C)
     return F.linear(taps.to(weight.dtype), kernel, bias).permute(0, 3, 1, 2)
 
@@ -68,8 +74,12 @@ def _row_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bi
 def _tap_positions(out_height: int, out_width: int, stride: int, dtype: torch.dtype) -> Tensor:
     """Where the taps look before they are moved: (H', W', 9, 2), y before x."""
     row, column, tap_row, tap_column = torch.meshgrid(
-        torch.arange(out_height) * stride, torch.arange(out_width) * stride, torch.arange(KERNEL_SIZE) - 1,
-        torch.arange(KERNEL_SIZE) - 1, indexing='ij')
+        torch.arange(out_height) * stride,
+        torch.arange(out_width) * stride,
+        torch.arange(KERNEL_SIZE) - 1,
+        torch.arange(KERNEL_SIZE) - 1,
+        indexing='ij',
+    )
     return torch.stack((row + tap_row, column + tap_column), dim=-1).flatten(2, 3).to(dtype)
 
 
@@ -85,8 +95,9 @@ def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return pixels.clamp(0, size - 1), torch.stack((1 - fraction, fraction), dim=-1) * inside
 
 
-def _grid_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
-                      stride: int) -> Tensor:
+def _grid_deform_conv(
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
+) -> Tensor:
     """The same as nine bilinear look-ups and one matrix product, of operations that exporters know."""
     batch, channels, height, width = x.shape
     out_height, out_width = offset.shape[-2:]

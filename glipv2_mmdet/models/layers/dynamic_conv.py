@@ -6,6 +6,7 @@ offset map, the results are weighted by a scale attention, and a dynamic ReLU cl
 Source: Dynamic Head (Dai et al., 2021), as GLIP uses it; the places where trained weights depend on the way the
 public code was written are named below.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -44,8 +45,8 @@ class DynamicConvBlock(nn.Module):
     def _mix(self, levels: Sequence[Tensor], i: int) -> Tensor:
         """Level ``i`` and its neighbours at the size of level ``i``: their attention-weighted mean."""
         steering = self.offset(levels[i])
-        offset = steering[:, :2 * NUM_TAPS]
-        mask = steering[:, 2 * NUM_TAPS:].sigmoid()
+        offset = steering[:, : 2 * NUM_TAPS]
+        mask = steering[:, 2 * NUM_TAPS :].sigmoid()
         size = levels[i].shape[-2:]
 
         views = [self.same(levels[i], offset, mask)]
@@ -53,8 +54,7 @@ class DynamicConvBlock(nn.Module):
             views.append(self.finer(levels[i - 1], offset, mask))
         if i < len(levels) - 1:
             coarse_size = levels[i + 1].shape[-2:]
-            coarse = self.coarser(
-                levels[i + 1], read_as_size(offset, coarse_size), read_as_size(mask, coarse_size))
+            coarse = self.coarser(levels[i + 1], read_as_size(offset, coarse_size), read_as_size(mask, coarse_size))
             views.append(F.interpolate(coarse, size=size, mode='bilinear', align_corners=True))
         # one pass over the map per view
         weights = [self._scale_weight(view) / len(views) for view in views]
@@ -110,8 +110,7 @@ class DynamicReLU(nn.Module):
         """(B, C, H, W) to the same; the average sees image padding too."""
         theta = F.hardsigmoid(self.expand(F.relu(self.reduce(x.mean(dim=(2, 3))))))
         slope_1, offset_1, slope_2, offset_2 = (theta - 0.5)[:, :, None, None].chunk(4, dim=1)
-        return torch.maximum(
-            torch.addcmul(offset_1, x, 2 * slope_1 + 1), torch.addcmul(offset_2, x, 2 * slope_2))
+        return torch.maximum(torch.addcmul(offset_1, x, 2 * slope_1 + 1), torch.addcmul(offset_2, x, 2 * slope_2))
 
 
 def read_as_size(steering: Tensor, size: Sequence[int]) -> Tensor:
@@ -131,4 +130,4 @@ def read_as_size(steering: Tensor, size: Sequence[int]) -> Tensor:
     """
     batch, channels = steering.shape[:2]
     height, width = size
-    return steering.reshape(batch, -1)[:, :channels * height * width].view(batch, channels, height, width)
+    return steering.reshape(batch, -1)[:, : channels * height * width].view(batch, channels, height, width)

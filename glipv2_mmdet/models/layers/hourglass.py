@@ -2,6 +2,7 @@
 
 Source: Newell et al., 2016, in the form GLIPv2's public code has (convolutions instead of bottlenecks).
 """
+
 from __future__ import annotations
 
 import torch.nn.functional as F
@@ -26,7 +27,8 @@ class ResidualUnit(nn.Module):
         layers: list[nn.Module] = []
         for i, dilation in enumerate(DILATIONS):
             convolution = nn.Conv2d(
-                widths[i], widths[i + 1], 3, padding=dilation, dilation=dilation, bias=not group_norm)
+                widths[i], widths[i + 1], 3, padding=dilation, dilation=dilation, bias=not group_norm
+            )
             norm = nn.GroupNorm(NUM_GROUPS, widths[i + 1]) if group_norm else nn.Identity()
             layers += [nn.ReLU(), convolution, norm]
         self.layers = nn.Sequential(*layers)
@@ -54,8 +56,9 @@ class Hourglass(nn.Module):
         self.num_scales = num_scales
         self.skip = ResidualUnit(channels)
         self.enter = ResidualUnit(channels)
-        self.inner = (Hourglass(num_scales - 1, channels, group_norm) if num_scales > 1
-                      else ResidualUnit(channels, group_norm))
+        self.inner = (
+            Hourglass(num_scales - 1, channels, group_norm) if num_scales > 1 else ResidualUnit(channels, group_norm)
+        )
         self.leave = ResidualUnit(channels, group_norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,4 +74,5 @@ def check_divisible(size: tuple[int, int], num_scales: int) -> None:
     if any(side % divisor for side in size):
         raise ValueError(
             f'A map of {size[0]} x {size[1]} does not go through an hourglass of {num_scales} scales; expected sides '
-            f'that divide by {divisor}. Use a RoI size of 14 with 1 scale, 16 with 2.')
+            f'that divide by {divisor}. Use a RoI size of 14 with 1 scale, 16 with 2.'
+        )

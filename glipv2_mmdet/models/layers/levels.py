@@ -1,4 +1,5 @@
 """A pyramid as one sequence of positions, and back."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,5 @@
 """Keeps numbers inside what their type, or the next operation, can hold. In range, nothing is changed by a bit."""
+
 from __future__ import annotations
 
 import logging
@@ -41,7 +42,9 @@ def warn_not_finite(what: str) -> None:
     print_log(
         f"The model's {what} are not finite numbers, so there is no result. Its weights are, or its precision is, at "
         'fault: check the checkpoint, and predict in float32 or bfloat16 instead of float16.',
-        logger='current', level=logging.WARNING)
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def masked_scores(scores: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """The text half of a fusion block: words look at words after they have looked at the image."""
+
 from __future__ import annotations
 
 import torch
@@ -28,8 +29,14 @@ class BertFusionLayer(nn.Module):
     Source: BERT (Devlin et al., 2019); its place in the neck: GLIP, equation 4.
     """
 
-    def __init__(self, channels: int = 768, num_heads: int = 12, ffn_channels: int = 3072, dropout: float = 0.1,
-                 layer_norm_eps: float = 1e-12) -> None:
+    def __init__(
+        self,
+        channels: int = 768,
+        num_heads: int = 12,
+        ffn_channels: int = 3072,
+        dropout: float = 0.1,
+        layer_norm_eps: float = 1e-12,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
@@ -76,8 +83,9 @@ class ClipFusionLayer(nn.Module):
     Source: CLIP (Radford et al., 2021); that GLIPv2-B and -H train with it: GLIPv2, appendix.
     """
 
-    def __init__(self, channels: int = 512, num_heads: int = 8, ffn_channels: int = 2048,
-                 layer_norm_eps: float = 1e-12) -> None:
+    def __init__(
+        self, channels: int = 512, num_heads: int = 8, ffn_channels: int = 2048, layer_norm_eps: float = 1e-12
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         _add_parts(self, channels, ffn_channels, layer_norm_eps)
@@ -114,8 +122,10 @@ def build_text_layer(kind: str, channels: int, num_heads: int, ffn_channels: int
         return BertFusionLayer(channels, num_heads, ffn_channels, dropout)
     if kind == 'clip':
         return ClipFusionLayer(channels, num_heads, ffn_channels)
-    raise ValueError(f"text_layer is '{kind}'. Expected 'bert' (post-LayerNorm) or 'clip' (pre-LayerNorm), the type of "
-                     'the text encoder.')
+    raise ValueError(
+        f"text_layer is '{kind}'. Expected 'bert' (post-LayerNorm) or 'clip' (pre-LayerNorm), the type of "
+        'the text encoder.'
+    )
 
 
 def _add_parts(layer: nn.Module, channels: int, ffn_channels: int, layer_norm_eps: float) -> None:
@@ -143,10 +153,17 @@ def _reading_mask(words: Tensor, mask: Tensor | None, causal: bool) -> Tensor | 
     return None if mask is None else mask[:, None, None]
 
 
-def _attend(layer: nn.Module, words: Tensor, mask: Tensor | None, past: KeyValues | None,
-            dropout: float = 0.0) -> tuple[Tensor, KeyValues]:
+def _attend(
+    layer: nn.Module, words: Tensor, mask: Tensor | None, past: KeyValues | None, dropout: float = 0.0
+) -> tuple[Tensor, KeyValues]:
     """Self-attention, (B, T, C) to (B, T, C)."""
     read, present = attend(
-        layer.query(words), layer.key(words), layer.value(words), layer.num_heads, mask, past,
-        dropout if layer.training else 0.0)
+        layer.query(words),
+        layer.key(words),
+        layer.value(words),
+        layer.num_heads,
+        mask,
+        past,
+        dropout if layer.training else 0.0,
+    )
     return layer.attention_out(read), present

@@ -1,4 +1,5 @@
 """The loss terms, one per file."""
+
 from glipv2_mmdet.models.losses.inter_image_contrast import InterImageContrast
 from glipv2_mmdet.models.losses.localization import LocalizationLoss, centerness_target
 from glipv2_mmdet.models.losses.mask_loss import MaskLoss

@@ -3,6 +3,7 @@
 Fusion would leak: a fused region has seen its own prompt and could tell it from others without looking. So both sides
 are taken as the encoders give them. Positives: :mod:`~glipv2_mmdet.models.losses.label_propagation`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -46,8 +47,16 @@ class InterImageContrast(BaseModule):
     Source: GLIPv2, section 3.1 (there the sum of both directions; here half of it, as in the public code).
     """
 
-    def __init__(self, channels: int = 256, text_channels: int = 768, embed_channels: int = 64, max_regions: int = 100,
-                 init_log_scale: float = 0.0, loss_weight: float = 1.0, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        text_channels: int = 768,
+        embed_channels: int = 64,
+        max_regions: int = 100,
+        init_log_scale: float = 0.0,
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.max_regions = max_regions
         self.loss_weight = loss_weight
@@ -55,8 +64,14 @@ class InterImageContrast(BaseModule):
         self.word_projection = nn.Linear(text_channels, embed_channels)
         self.log_scale = nn.Parameter(torch.full((1,), init_log_scale))
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures, targets: GroundingTargets,
-                tokenized: Sequence[TokenizedPrompt], box_labels: Sequence[Sequence[int]]) -> Tensor:
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        text: TextFeatures,
+        targets: GroundingTargets,
+        tokenized: Sequence[TokenizedPrompt],
+        box_labels: Sequence[Sequence[int]],
+    ) -> Tensor:
         """The term of this rank; its mean over ranks is the term of the global batch.
 
         Args:
@@ -73,12 +88,17 @@ class InterImageContrast(BaseModule):
         same_image = (regions // num_anchors).unsqueeze(1) == words // num_words
         annotated = targets.word_targets.flatten(0, 1)[regions][:, words % num_words] > 0
         labels = RegionWordLabels(
-            annotated=annotated & same_image, same_image=same_image,
+            annotated=annotated & same_image,
+            same_image=same_image,
             region_categories=_region_categories(targets, tokenized, box_labels)[chosen],
-            word_categories=words.new_tensor([category for item in tokenized for category in word_categories(item)]))
+            word_categories=words.new_tensor([category for item in tokenized for category in word_categories(item)]),
+        )
         return self.contrast(
             self.embed_regions(join_levels(levels).flatten(0, 1)[regions]),
-            self.embed_words(text.embedded.flatten(0, 1)[words]), labels, sum(targets.num_assigned))
+            self.embed_words(text.embedded.flatten(0, 1)[words]),
+            labels,
+            sum(targets.num_assigned),
+        )
 
     def embed_regions(self, features: Tensor) -> Tensor:
         """(R, C) to (R, E), of length one."""
@@ -103,16 +123,25 @@ class InterImageContrast(BaseModule):
         all_regions, all_words = _gather_both(regions, words, counts)
         region_categories, word_categories = _gather_both(labels.region_categories, labels.word_categories, counts)
         region_positive = positive_pairs(
-            labels.annotated, labels.same_image, labels.region_categories, word_categories,
-            start=sum(count[1] for count in counts[:rank]))
+            labels.annotated,
+            labels.same_image,
+            labels.region_categories,
+            word_categories,
+            start=sum(count[1] for count in counts[:rank]),
+        )
         word_positive = positive_pairs(
-            labels.annotated.T, labels.same_image.T, labels.word_categories, region_categories,
-            start=sum(count[0] for count in counts[:rank]))
+            labels.annotated.T,
+            labels.same_image.T,
+            labels.word_categories,
+            region_categories,
+            start=sum(count[0] for count in counts[:rank]),
+        )
         # half precision would round the similarities of a large batch
         with torch.autocast(regions.device.type, enabled=False):
             inverse_scale = temperature(-self.log_scale)
-            total = (multi_positive_cross_entropy(regions @ all_words.T * inverse_scale, region_positive)
-                     + multi_positive_cross_entropy(words @ all_regions.T * inverse_scale, word_positive))
+            total = multi_positive_cross_entropy(
+                regions @ all_words.T * inverse_scale, region_positive
+            ) + multi_positive_cross_entropy(words @ all_regions.T * inverse_scale, word_positive)
         # at least one anchor in the *global* batch, however many ranks share it
         divisor = max(sum(count[2] for count in counts), 1) / len(counts)
         return self.loss_weight * total / 2 / divisor
@@ -124,7 +153,7 @@ class InterImageContrast(BaseModule):
             return slice(None)
         device, start, chosen = targets.positive.device, 0, []
         for count in counts:
-            chosen.append(start + torch.randperm(count, device=device)[:self.max_regions])
+            chosen.append(start + torch.randperm(count, device=device)[: self.max_regions])
             start += count
         return torch.cat(chosen)
 
@@ -147,8 +176,9 @@ def _real_words(text: TextFeatures) -> Tensor:
     return torch.cat(places).to(text.mask.device)
 
 
-def _region_categories(targets: GroundingTargets, tokenized: Sequence[TokenizedPrompt],
-                       box_labels: Sequence[Sequence[int]]) -> Tensor:
+def _region_categories(
+    targets: GroundingTargets, tokenized: Sequence[TokenizedPrompt], box_labels: Sequence[Sequence[int]]
+) -> Tensor:
     """(P,) categories of the positive anchors."""
     categories, starts = [], []
     for item, labels, count in zip(tokenized, box_labels, targets.num_positive, strict=True):
@@ -161,5 +191,7 @@ def _region_categories(targets: GroundingTargets, tokenized: Sequence[TokenizedP
 def _gather_both(regions: Tensor, words: Tensor, counts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Regions of all ranks and words of all ranks, in rank order."""
     blocks = gather_rows(torch.cat((regions, words)), [count[0] + count[1] for count in counts])
-    return (torch.cat([block[:count[0]] for block, count in zip(blocks, counts, strict=True)]),
-            torch.cat([block[count[0]:] for block, count in zip(blocks, counts, strict=True)]))
+    return (
+        torch.cat([block[: count[0]] for block, count in zip(blocks, counts, strict=True)]),
+        torch.cat([block[count[0] :] for block, count in zip(blocks, counts, strict=True)]),
+    )

@@ -6,6 +6,7 @@ calling its words negative would be false. A sentence is about its own image onl
 the dog of another image, so nothing propagates into or out of sentences.
 Source: GLIPv2 (Zhang et al., 2022), section 3.1, "inter-image region-word contrastive loss".
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class RegionWordLabels:
         region_categories: (R,) long, see :func:`category_id`; ``NO_CATEGORY`` for regions of sentences.
         word_categories: (W,) long, likewise.
     """
+
     annotated: Tensor
     same_image: Tensor
     region_categories: Tensor
@@ -70,8 +72,9 @@ def box_categories(prompt: Prompt, labels: Sequence[int]) -> list[int]:
     return [categories[label] for label in labels]
 
 
-def positive_pairs(annotated: Tensor, same_image: Tensor, categories: Tensor, other_categories: Tensor,
-                   start: int = 0) -> Tensor:
+def positive_pairs(
+    annotated: Tensor, same_image: Tensor, categories: Tensor, other_categories: Tensor, start: int = 0
+) -> Tensor:
     """Positives of this rank's n rows (regions or words) against all m of the other kind in the global batch.
 
     Args:

@@ -1,4 +1,5 @@
 """L_loc: how well boxes fit, and how central the anchors are that claim them."""
+
 from __future__ import annotations
 
 import torch
@@ -31,8 +32,9 @@ class LocalizationLoss(nn.Module):
         self.giou_weight = giou_weight
         self.centerness_weight = centerness_weight
 
-    def forward(self, boxes: Tensor, centerness: Tensor, target_boxes: Tensor, anchors: Tensor,
-                num_positive: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, boxes: Tensor, centerness: Tensor, target_boxes: Tensor, anchors: Tensor, num_positive: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Both terms over the positive anchors of this rank; exact zeros without any.
 
         Args:

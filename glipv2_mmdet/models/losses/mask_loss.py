@@ -1,4 +1,5 @@
 """L_mask: how well word-matched mask logits agree with the object's pixels."""
+
 from __future__ import annotations
 
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
 """L_intra: every region against every word of its own image's prompt."""
+
 from __future__ import annotations
 
 from mmdet.registry import MODELS

@@ -3,6 +3,7 @@
 In: fused levels, words, boxes and which words each box stands for. Out: one map per box. No layer has one output
 per class. Source: GLIPv2 (Zhang et al., 2022), section 3.2 and appendix on the mask head.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -60,11 +61,23 @@ class HourglassMaskHead(BaseModule):
         ValueError: a ``roi_size`` that the hourglasses cannot halve.
     """
 
-    def __init__(self, channels: int = 256, text_channels: int = 768, mask_channels: int | None = None,
-                 num_scales: int = 1, num_layers: int = 1, group_norm: bool = False, roi_size: int = 14,
-                 strides: Sequence[int] = (8, 16, 32, 64, 128), max_boxes: int = 100, min_overlap: float = 0.5,
-                 init_log_scale: float = 0.0, loss_mask: dict = MASK_LOSS, test_cfg: ConfigDict | None = None,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        text_channels: int = 768,
+        mask_channels: int | None = None,
+        num_scales: int = 1,
+        num_layers: int = 1,
+        group_norm: bool = False,
+        roi_size: int = 14,
+        strides: Sequence[int] = (8, 16, 32, 64, 128),
+        max_boxes: int = 100,
+        min_overlap: float = 0.5,
+        init_log_scale: float = 0.0,
+        loss_mask: dict = MASK_LOSS,
+        test_cfg: ConfigDict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_divisible((roi_size, roi_size), num_scales)
         self.mask_size = 2 * roi_size
@@ -73,22 +86,27 @@ class HourglassMaskHead(BaseModule):
         self.test_cfg = test_cfg or ConfigDict()
         self.loss_mask = MODELS.build(loss_mask)
         # half-pixel aligned, unlike the public code: no weights depend on it, and edges are a pixel sharper
-        self.roi_extractor = MODELS.build(dict(
-            type='SingleRoIExtractor', out_channels=channels, featmap_strides=list(strides),
-            finest_scale=FINEST_SCALE,
-            roi_layer=dict(type='RoIAlign', output_size=roi_size, sampling_ratio=SAMPLES_PER_CELL)))
+        self.roi_extractor = MODELS.build(
+            dict(
+                type='SingleRoIExtractor',
+                out_channels=channels,
+                featmap_strides=list(strides),
+                finest_scale=FINEST_SCALE,
+                roi_layer=dict(type='RoIAlign', output_size=roi_size, sampling_ratio=SAMPLES_PER_CELL),
+            )
+        )
 
         mask_channels = mask_channels or channels
         self.reduce = nn.Identity() if mask_channels == channels else nn.Conv2d(channels, mask_channels, 1)
-        self.hourglasses = nn.ModuleList(
-            Hourglass(num_scales, mask_channels, group_norm) for _ in range(num_layers))
+        self.hourglasses = nn.ModuleList(Hourglass(num_scales, mask_channels, group_norm) for _ in range(num_layers))
         self.upsample = nn.ConvTranspose2d(mask_channels, mask_channels, 2, stride=2)
         self.text_projection = nn.Linear(text_channels, mask_channels)
         self.log_scale = nn.Parameter(torch.full((1,), init_log_scale))
         self.bias_lang = nn.Parameter(torch.zeros(text_channels))
 
-    def forward(self, levels: Sequence[Tensor], words: Tensor, boxes: Sequence[Tensor],
-                word_maps: Sequence[Tensor]) -> Tensor:
+    def forward(
+        self, levels: Sequence[Tensor], words: Tensor, boxes: Sequence[Tensor], word_maps: Sequence[Tensor]
+    ) -> Tensor:
         """Mask logits of given boxes.
 
         Args:
@@ -146,8 +164,14 @@ class HourglassMaskHead(BaseModule):
         squares = torch.cat(products, dim=1).reshape(-1, 2, 2, height, width)  # row and column inside a cell first
         return squares.permute(0, 3, 1, 4, 2).reshape(-1, 2 * height, 2 * width)
 
-    def loss(self, fused: FusedFeatures, proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor],
-             gt_masks: Sequence[BitmapMasks], positive_maps: Sequence[Tensor]) -> dict[str, Tensor]:
+    def loss(
+        self,
+        fused: FusedFeatures,
+        proposals: Sequence[Tensor],
+        gt_boxes: Sequence[Tensor],
+        gt_masks: Sequence[BitmapMasks],
+        positive_maps: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
         """L_mask of a batch.
 
         Args:
@@ -158,12 +182,18 @@ class HourglassMaskHead(BaseModule):
             positive_maps: per image (G, T) bool, the words each box stands for.
         """
         targets = assign_mask_targets(
-            proposals, gt_boxes, gt_masks, positive_maps, self.mask_size, self.max_boxes, self.min_overlap)
+            proposals, gt_boxes, gt_masks, positive_maps, self.mask_size, self.max_boxes, self.min_overlap
+        )
         logits = self(fused.levels, fused.words, targets.boxes, targets.word_maps)
         return dict(loss_mask=self.loss_mask(logits, targets.masks))
 
-    def predict(self, prompts: Sequence[PromptFeatures], found: InstanceData, scale_factor: Sequence[float] | None,
-                image_shape: Sequence[int]) -> Tensor | list[dict]:
+    def predict(
+        self,
+        prompts: Sequence[PromptFeatures],
+        found: InstanceData,
+        scale_factor: Sequence[float] | None,
+        image_shape: Sequence[int],
+    ) -> Tensor | list[dict]:
         """Masks of the detections of one image.
 
         Args:

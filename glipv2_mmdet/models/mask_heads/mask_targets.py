@@ -1,4 +1,5 @@
 """Which boxes learn a mask, of which object, and for which words."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,9 +15,15 @@ from torch import Tensor
 from glipv2_mmdet.structures import MaskTargets
 
 
-def assign_mask_targets(proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor], gt_masks: Sequence[BitmapMasks],
-                        positive_maps: Sequence[Tensor], mask_size: int, max_boxes: int,
-                        min_overlap: float) -> MaskTargets:
+def assign_mask_targets(
+    proposals: Sequence[Tensor],
+    gt_boxes: Sequence[Tensor],
+    gt_masks: Sequence[BitmapMasks],
+    positive_maps: Sequence[Tensor],
+    mask_size: int,
+    max_boxes: int,
+    min_overlap: float,
+) -> MaskTargets:
     """Ground-truth boxes, and predicted ones that overlap them, with the masks cut out of the picture.
 
     A predicted box learns mask and words of the object it overlaps most, whatever phrase it was predicted for:
@@ -32,11 +39,13 @@ def assign_mask_targets(proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor],
         min_overlap: least IoU between a predicted box and its object.
     """
     assigner = MaxIoUAssigner(
-        pos_iou_thr=min_overlap, neg_iou_thr=min_overlap, min_pos_iou=min_overlap, match_low_quality=False)
+        pos_iou_thr=min_overlap, neg_iou_thr=min_overlap, min_pos_iou=min_overlap, match_low_quality=False
+    )
     sampler = RandomSampler(num=max_boxes, pos_fraction=1.0, neg_pos_ub=0, add_gt_as_proposals=True)
     boxes, objects, word_maps, masks = [], [], [], []
     for image_proposals, image_boxes, image_masks, positive_map in zip(
-            proposals, gt_boxes, gt_masks, positive_maps, strict=True):
+        proposals, gt_boxes, gt_masks, positive_maps, strict=True
+    ):
         with_mask = image_masks.masks.any(axis=(1, 2))
         usable = torch.from_numpy(with_mask).to(image_boxes.device) & positive_map.any(dim=1)
         # the last pixel belongs to the box, so its edge is one further
@@ -52,8 +61,9 @@ def assign_mask_targets(proposals: Sequence[Tensor], gt_boxes: Sequence[Tensor],
     return MaskTargets(boxes=tuple(boxes), word_maps=tuple(word_maps), masks=targets)
 
 
-def _sample(assigner: MaxIoUAssigner, sampler: RandomSampler, proposals: Tensor,
-            gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _sample(
+    assigner: MaxIoUAssigner, sampler: RandomSampler, proposals: Tensor, gt_boxes: Tensor
+) -> tuple[Tensor, Tensor]:
     """(R, 4) boxes and (R,) the object of each."""
     predicted = InstanceData(priors=proposals)
     objects = InstanceData(bboxes=gt_boxes, labels=torch.zeros(len(gt_boxes), dtype=torch.long, device=gt_boxes.device))

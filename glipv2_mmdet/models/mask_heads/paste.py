@@ -1,4 +1,5 @@
 """From maps inside boxes to masks of the whole picture, one at a time."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -37,8 +38,9 @@ def paste_rles(probs: Tensor, boxes: Tensor, image_shape: Sequence[int], thresho
     return rles
 
 
-def _pasted(probs: Tensor, boxes: Tensor, image_shape: Sequence[int],
-            threshold: float) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+def _pasted(
+    probs: Tensor, boxes: Tensor, image_shape: Sequence[int], threshold: float
+) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
     """Per box: the window of the picture it touches, and the pixels of the object in it."""
     height, width = image_shape[:2]
     for prob, box in zip(probs, boxes, strict=True):

@@ -6,6 +6,7 @@ Source: GLIP (Li et al., 2022), section 3.2; GLIPv2 keeps it.
 A text that is read left to right (captions) is looked at by nobody but itself: the image side then runs once per image,
 ``encode_image``, and the text side over it, ``fuse_text`` for whole texts and ``step`` for the next word.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -48,11 +49,23 @@ class VLFusionDyHead(BaseModule):
         init_cfg: as in mmengine.
     """
 
-    def __init__(self, num_blocks: int = 6, channels: int = 256, text_channels: int = 768, early_fusion: bool = True,
-                 attention_channels: int = 2048, attention_heads: int = 8, text_heads: int = 12,
-                 text_ffn_channels: int | None = None, dropout: float = 0.1, num_groups: int = 16,
-                 grad_checkpointing: bool | str = False, places: bool = False, text_layer: str = 'bert',
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        num_blocks: int = 6,
+        channels: int = 256,
+        text_channels: int = 768,
+        early_fusion: bool = True,
+        attention_channels: int = 2048,
+        attention_heads: int = 8,
+        text_heads: int = 12,
+        text_ffn_channels: int | None = None,
+        dropout: float = 0.1,
+        num_groups: int = 16,
+        grad_checkpointing: bool | str = False,
+        places: bool = False,
+        text_layer: str = 'bert',
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if grad_checkpointing not in (False, True, 'attention'):
             raise ValueError(f"grad_checkpointing is {grad_checkpointing!r}. Expected True, False or 'attention'.")
@@ -63,15 +76,22 @@ class VLFusionDyHead(BaseModule):
             parts = nn.ModuleDict()
             if early_fusion:
                 parts['attention'] = BiAttention(
-                    channels, text_channels, attention_channels, attention_heads, dropout, 1 / num_blocks, places)
+                    channels, text_channels, attention_channels, attention_heads, dropout, 1 / num_blocks, places
+                )
                 parts['text_layer'] = build_text_layer(
-                    text_layer, text_channels, text_heads, text_ffn_channels or 4 * text_channels, dropout)
+                    text_layer, text_channels, text_heads, text_ffn_channels or 4 * text_channels, dropout
+                )
             parts['dynamic_conv'] = DynamicConvBlock(channels, num_groups)
             blocks.append(parts)
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures, words_only: bool = False,
-                images: Sequence[int] | None = None) -> FusedFeatures:
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        text: TextFeatures,
+        words_only: bool = False,
+        images: Sequence[int] | None = None,
+    ) -> FusedFeatures:
         """Fuse.
 
         Args:
@@ -111,7 +131,8 @@ class VLFusionDyHead(BaseModule):
         if not self.early_fusion:
             raise ValueError(
                 'A text that is read left to right was given to a neck with early_fusion=False, where words never see '
-                'the image. Set early_fusion=True for captions.')
+                'the image. Set early_fusion=True for captions.'
+            )
         levels, tokens = tuple(levels), []
         for number, block in enumerate(self.blocks, start=1):
             with_levels = final_levels or number < len(self.blocks)
@@ -132,8 +153,9 @@ class VLFusionDyHead(BaseModule):
         fused_text = text.with_hidden(hidden)
         return FusedFeatures(levels=image.levels, text=fused_text, words=hidden)
 
-    def step(self, image: EncodedImage, words: Tensor,
-             past: Sequence[KeyValues] | None) -> tuple[Tensor, tuple[KeyValues, ...]]:
+    def step(
+        self, image: EncodedImage, words: Tensor, past: Sequence[KeyValues] | None
+    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """The next word of every text, one word's work.
 
         Args:
@@ -177,8 +199,14 @@ class VLFusionDyHead(BaseModule):
         return (image, *block['dynamic_conv'](split_levels(image, levels))) if with_levels else (image,)
 
     @staticmethod
-    def _run_text(block: nn.ModuleDict, image: Tensor, hidden: Tensor, mask: Tensor | None, causal: bool,
-                  images: Sequence[int] | None = None) -> Tensor:
+    def _run_text(
+        block: nn.ModuleDict,
+        image: Tensor,
+        hidden: Tensor,
+        mask: Tensor | None,
+        causal: bool,
+        images: Sequence[int] | None = None,
+    ) -> Tensor:
         """The text half of one block."""
         return block['text_layer'](_read(block['attention'], image, hidden, images), mask, causal=causal)
 

@@ -3,6 +3,7 @@
 In: words after fusion that have read the image and the words before them, nothing behind. Out: scores over the
 vocabulary. Source: GLIPv2 (Zhang et al., 2022), section 4 and appendix: a uni-directional language model.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,8 +37,15 @@ class CaptionHead(BaseModule):
         init_cfg: as in mmengine.
     """
 
-    def __init__(self, text_channels: int = 768, vocab_size: int = 30522, tie_word_embeddings: bool = True,
-                 label_smoothing: float = 0.1, loss_weight: float = 1.0, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        text_channels: int = 768,
+        vocab_size: int = 30522,
+        tie_word_embeddings: bool = True,
+        label_smoothing: float = 0.1,
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.label_smoothing = label_smoothing
         self.loss_weight = loss_weight
@@ -55,8 +63,9 @@ class CaptionHead(BaseModule):
         """
         return decode_words(self, words, word_embeddings, 'caption head')
 
-    def loss(self, words: Tensor, captions: Sequence[TokenizedPrompt], tokenizer: PromptTokenizer,
-             word_embeddings: Tensor) -> Tensor:
+    def loss(
+        self, words: Tensor, captions: Sequence[TokenizedPrompt], tokenizer: PromptTokenizer, word_embeddings: Tensor
+    ) -> Tensor:
         """Cross entropy of the next word, its mean over the words of all ranks.
 
         The end token is a word to predict, but not where a caption was cut at the token limit. What no caption is
@@ -78,8 +87,9 @@ class CaptionHead(BaseModule):
         return self.loss_weight * total / num_words.clamp(min=1 / get_world_size())
 
 
-def next_word_targets(captions: Sequence[TokenizedPrompt], num_words: int,
-                      tokenizer: PromptTokenizer) -> tuple[list[int], list[int]]:
+def next_word_targets(
+    captions: Sequence[TokenizedPrompt], num_words: int, tokenizer: PromptTokenizer
+) -> tuple[list[int], list[int]]:
     """Which words predict which tokens.
 
     Args:

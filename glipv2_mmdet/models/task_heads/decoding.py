@@ -3,6 +3,7 @@
 In: a function that scores the next token of many texts at once. Out: the best text per image. Nothing here knows about
 images, layers or words; the texts of all images advance together, one token a step.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class SearchSettings:
     Raises:
         ValueError: a number that is out of range.
     """
+
     beam_size: int = 5
     max_words: int = 20
     length_penalty: float = 1.0
@@ -52,12 +54,19 @@ class SearchResult:
         tokens: without start and end token; at least one, none where the scores are no numbers.
         score: log probability over length ** length_penalty.
     """
+
     tokens: tuple[int, ...]
     score: float
 
 
-def beam_search(next_tokens: NextTokens, num_images: int, start_id: int, end_id: int, settings: SearchSettings,
-                device: torch.device | str = 'cpu') -> list[SearchResult]:
+def beam_search(
+    next_tokens: NextTokens,
+    num_images: int,
+    start_id: int,
+    end_id: int,
+    settings: SearchSettings,
+    device: torch.device | str = 'cpu',
+) -> list[SearchResult]:
     """Search for the best text of every image.
 
     A step ranks all one-token continuations of an image's hypotheses. Those that end and are among the best
@@ -121,11 +130,11 @@ class _Finished:
 
     def add(self, log_probs: Tensor, texts: Tensor, length: int) -> None:
         """Texts (B, K, T) that end here, -inf where one does not; ``length`` counts the end token."""
-        scores, first = (log_probs / length ** self.settings.length_penalty).max(dim=1)
+        scores, first = (log_probs / length**self.settings.length_penalty).max(dim=1)
         is_better = (scores > self.scores) & ~self.done
         rows = is_better.nonzero().squeeze(1)
         self.scores[rows] = scores[rows]
-        self.texts[rows, :texts.shape[-1]] = texts[rows, first[rows]]
+        self.texts[rows, : texts.shape[-1]] = texts[rows, first[rows]]
         self.lengths[rows] = texts.shape[-1]
         self.counts += (log_probs > float('-inf')).sum(dim=1)
 
@@ -146,7 +155,7 @@ def forbid_repeats(log_probs: Tensor, texts: Tensor, size: int) -> Tensor:
     if size < 1 or num_tokens < size:
         return log_probs
     ngrams = texts.unfold(1, size, 1)  # (R, T - n + 1, n)
-    begun = texts[:, None, num_tokens - size + 1:]  # (R, 1, n - 1)
+    begun = texts[:, None, num_tokens - size + 1 :]  # (R, 1, n - 1)
     rows, places = (ngrams[..., :-1] == begun).all(dim=-1).nonzero(as_tuple=True)
     log_probs[rows, ngrams[rows, places, -1]] = float('-inf')
     return log_probs

@@ -3,6 +3,7 @@
 In: words after fusion, so the image helps to guess. Out: scores over the vocabulary at the hidden places.
 Source: BERT's language modelling head (Devlin et al., 2019); GLIPv2 (Zhang et al., 2022), section 3.1.
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -44,9 +45,17 @@ class MLMHead(BaseModule):
         init_cfg: as in mmengine.
     """
 
-    def __init__(self, text_channels: int = 768, vocab_size: int = 30522, tie_word_embeddings: bool = True,
-                 mask_probability: float = 0.15, mask_share: float = 0.8, random_share: float = 0.1,
-                 loss_weight: float = 1.0, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        text_channels: int = 768,
+        vocab_size: int = 30522,
+        tie_word_embeddings: bool = True,
+        mask_probability: float = 0.15,
+        mask_share: float = 0.8,
+        random_share: float = 0.1,
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.mask_probability = mask_probability
         self.mask_share = mask_share
@@ -67,8 +76,9 @@ class MLMHead(BaseModule):
         """
         return decode_words(self, words, word_embeddings, 'MLM head')
 
-    def mask(self, tokenized: Sequence[TokenizedPrompt], present: Sequence[Collection[int]],
-             tokenizer: PromptTokenizer) -> MaskedTokens:
+    def mask(
+        self, tokenized: Sequence[TokenizedPrompt], present: Sequence[Collection[int]], tokenizer: PromptTokenizer
+    ) -> MaskedTokens:
         """Hide words of the prompts of one step; detection and grounding read the same masked prompts.
 
         Args:
@@ -77,8 +87,14 @@ class MLMHead(BaseModule):
             tokenizer: the tokenizer they come from.
         """
         return mask_tokens(
-            tokenizer.collate(tokenized), maskable_tokens(tokenized, present, tokenizer), tokenizer,
-            self._generators.next(), self.mask_probability, self.mask_share, self.random_share)
+            tokenizer.collate(tokenized),
+            maskable_tokens(tokenized, present, tokenizer),
+            tokenizer,
+            self._generators.next(),
+            self.mask_probability,
+            self.mask_share,
+            self.random_share,
+        )
 
     def repeat(self, step: int, rank: int) -> None:
         """The next prompts are hidden as that step (from 0) of that rank hid its own, given the same seed."""

@@ -4,6 +4,7 @@ In: words after fusion. Out: one score per answer of a fixed vocabulary. Source:
 attention pooling over the words, two layers with GELU, a linear layer over 3,129 answers. (Its main text says the
 start token is read instead; the appendix finds pooling better.)
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -44,14 +45,24 @@ class VQAHead(BaseModule):
             the vocabulary they were trained with.
     """
 
-    def __init__(self, text_channels: int = 768, num_answers: int = 3129, answers: str | Sequence[str] | None = None,
-                 hidden_channels: int | None = None, grounded: bool = False, loss_weight: float = 1.0,
-                 test_cfg: Mapping[str, Any] | None = None, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        text_channels: int = 768,
+        num_answers: int = 3129,
+        answers: str | Sequence[str] | None = None,
+        hidden_channels: int | None = None,
+        grounded: bool = False,
+        loss_weight: float = 1.0,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.answers = None if answers is None else read_answers(answers)
         if self.answers is not None and len(self.answers) != num_answers:
-            raise ValueError(f'The answer vocabulary has {len(self.answers)} entries, the VQA head num_answers='
-                             f'{num_answers}. Set num_answers to its size, or use the vocabulary of the checkpoint.')
+            raise ValueError(
+                f'The answer vocabulary has {len(self.answers)} entries, the VQA head num_answers='
+                f'{num_answers}. Set num_answers to its size, or use the vocabulary of the checkpoint.'
+            )
         self.grounded = grounded
         self.loss_weight = loss_weight
         self.num_kept = min((test_cfg or {}).get('num_answers_kept', 5), num_answers)
@@ -60,8 +71,8 @@ class VQAHead(BaseModule):
         self.norm = nn.LayerNorm(text_channels)
         self.attention = nn.Linear(text_channels, 1)
         self.layers = nn.Sequential(
-            nn.Linear(text_channels, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, hidden_channels),
-            nn.GELU())
+            nn.Linear(text_channels, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, hidden_channels), nn.GELU()
+        )
         self.classifier = nn.Linear(hidden_channels, num_answers)
         # outputs mean nothing without the order of the vocabulary: checkpoints say which one it was
         self.register_buffer('vocabulary_hash', _vocabulary_hash(self.answers or ()))
@@ -73,7 +84,8 @@ class VQAHead(BaseModule):
             raise ValueError(
                 'The checkpoint was trained with another answer vocabulary than that of model.vqa_head.answers (other '
                 f'words, or another order; ours begins {", ".join(self.answers[:5])}). Set answers to the file of the '
-                'checkpoint.')
+                'checkpoint.'
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def init_weights(self) -> None:
@@ -105,9 +117,11 @@ class VQAHead(BaseModule):
         """
         logits = self(text)
         if targets.shape != logits.shape:
-            raise ValueError(f'Answer targets have shape {tuple(targets.shape)}, the VQA head expects '
-                             f'{tuple(logits.shape)} (questions, num_answers). Give the data set and the head the same '
-                             'answer vocabulary.')
+            raise ValueError(
+                f'Answer targets have shape {tuple(targets.shape)}, the VQA head expects '
+                f'{tuple(logits.shape)} (questions, num_answers). Give the data set and the head the same '
+                'answer vocabulary.'
+            )
         total = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction='sum')
         return self.loss_weight * total / len(targets)
 
@@ -118,11 +132,15 @@ class VQAHead(BaseModule):
             ValueError: the head has no vocabulary.
         """
         if self.answers is None:
-            raise ValueError('The VQA head has no words for its outputs. Set model.vqa_head.answers to the vocabulary '
-                             'it was trained with (a list, or the path of a json list).')
+            raise ValueError(
+                'The VQA head has no words for its outputs. Set model.vqa_head.answers to the vocabulary '
+                'it was trained with (a list, or the path of a json list).'
+            )
         scores, indices = self(text).float().sigmoid().topk(self.num_kept, dim=-1)
-        answers = [Answers(tuple(self.answers[index] for index in row), tuple(row_scores))
-                   for row, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)]
+        answers = [
+            Answers(tuple(self.answers[index] for index in row), tuple(row_scores))
+            for row, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)
+        ]
         if any(math.isnan(score) for row in answers for score in row.scores):
             warn_not_finite('scores of answers')
         return answers

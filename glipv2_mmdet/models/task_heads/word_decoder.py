@@ -2,6 +2,7 @@
 
 Source: BERT's language modelling head (Devlin et al., 2019).
 """
+
 from __future__ import annotations
 
 import torch
@@ -46,5 +47,6 @@ def decode_words(head: nn.Module, words: Tensor, word_embeddings: Tensor, name: 
         raise ValueError(
             f'The word embeddings have shape {tuple(decoder.shape)}, the {name} expects {expected} (vocab_size, '
             'text_channels). Set both to those of the text encoder, or tie_word_embeddings=False where the '
-            'encoder embeds words at another width.')
+            'encoder embeds words at another width.'
+        )
     return within_half(F.linear(head.norm(F.gelu(within_half(head.dense(words)))), decoder, head.bias))

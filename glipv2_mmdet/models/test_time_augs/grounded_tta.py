@@ -3,6 +3,7 @@
 mmdet's ``DetTTAModel`` runs the views and turns boxes back; this one also turns masks back, keeps the names of the
 phrases, and lets every scale answer for the sizes it is good at.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -45,8 +46,9 @@ class GroundedTTAModel(DetTTAModel):
     def _merge_single_sample(self, data_samples: Sequence[DetDataSample]) -> DetDataSample:
         """One picture's views, joined in the sample of the first."""
         ranges = self._ranges(len(data_samples))
-        views = [_in_range(_turned_back(sample), sample, limits)
-                 for sample, limits in zip(data_samples, ranges, strict=True)]
+        views = [
+            _in_range(_turned_back(sample), sample, limits) for sample, limits in zip(data_samples, ranges, strict=True)
+        ]
         merged = _joined(views)
         if len(merged) > 0:
             # suppression looks at boxes that end on their last pixel, as the model's own does
@@ -67,7 +69,8 @@ class GroundedTTAModel(DetTTAModel):
         if num_views % len(ranges):
             raise ValueError(
                 f'A picture has {num_views} views and tta_cfg.area_ranges {len(ranges)} entries. Expected one entry '
-                'per scale of tta_pipeline, each with the same number of flips: correct the list or remove it.')
+                'per scale of tta_pipeline, each with the same number of flips: correct the list or remove it.'
+            )
         return [limits for limits in ranges for _ in range(num_views // len(ranges))]
 
 
@@ -81,8 +84,11 @@ def _turned_back(sample: DetDataSample) -> InstanceData:
     found.bboxes = bbox_flip(found.bboxes, sample.ori_shape, direction)
     if 'masks' in found:
         axes = _FLIPPED_AXES[direction]
-        found.masks = (found.masks.flip(axes) if isinstance(found.masks, Tensor)
-                       else [_flipped_rle(mask, axes) for mask in found.masks])
+        found.masks = (
+            found.masks.flip(axes)
+            if isinstance(found.masks, Tensor)
+            else [_flipped_rle(mask, axes) for mask in found.masks]
+        )
     return found
 
 
@@ -106,12 +112,15 @@ def _in_range(found: InstanceData, sample: DetDataSample, limits: Sequence[float
 def _joined(views: Sequence[InstanceData]) -> InstanceData:
     """All detections of all views; those of views without any add nothing."""
     joined = InstanceData(
-        bboxes=torch.cat([view.bboxes for view in views]), scores=torch.cat([view.scores for view in views]),
-        labels=torch.cat([view.labels for view in views]))
+        bboxes=torch.cat([view.bboxes for view in views]),
+        scores=torch.cat([view.scores for view in views]),
+        labels=torch.cat([view.labels for view in views]),
+    )
     if 'label_names' in views[0]:
         joined.label_names = [name for view in views for name in view.label_names]
     if 'masks' in views[0]:
         masks = [view.masks for view in views]
-        joined.masks = (torch.cat(masks) if isinstance(masks[0], Tensor)
-                        else [mask for view_masks in masks for mask in view_masks])
+        joined.masks = (
+            torch.cat(masks) if isinstance(masks[0], Tensor) else [mask for view_masks in masks for mask in view_masks]
+        )
     return joined

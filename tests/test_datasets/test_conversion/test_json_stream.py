@@ -1,4 +1,5 @@
 """Streaming json and grouping on disk."""
+
 import json
 import tracemalloc
 
@@ -6,8 +7,13 @@ import pytest
 
 from glipv2_mmdet.datasets.conversion import GroupedRows, iterate_array, json_stream
 
-CONTENT = {'info': {'a': [1, {'b': ']'}]}, 'numbers': [1, 20, -3.5, 4e2], 'empty': [],
-           'things': [{'text': 'q"uo,te]', 'n': [[]]}, None, 'ü', {}], 'last': 1}
+CONTENT = {
+    'info': {'a': [1, {'b': ']'}]},
+    'numbers': [1, 20, -3.5, 4e2],
+    'empty': [],
+    'things': [{'text': 'q"uo,te]', 'n': [[]]}, None, 'ü', {}],
+    'last': 1,
+}
 
 
 @pytest.mark.parametrize('chunk', [1, 2, 3, 7, 1 << 20])
@@ -22,19 +28,22 @@ def test_items_come_as_json_would_load_them_wherever_the_window_ends(tmp_path, m
     assert list(iterate_array(path)) == CONTENT['things']
 
 
-@pytest.mark.parametrize(('text', 'key', 'found'), [
-    ('{"a": [1], "c": {"b": [2]}}', 'b', 'no "b" at the top'),
-    ('[1]', 'b', 'no "b" at the top'),
-    ('{"b": 3}', 'b', '"b" is no array but a number'),
-    ('{"b": {"a": []}}', 'b', '"b" is no array but a map'),
-    ('{"b": [1]}', None, 'the top is no array but a map'),
-    ('{"b": [1, {"x": ', 'b', r'broken json behind item 1 of "b" \(.*EOF'),
-    ('{"b": [1, 2, ', 'b', r'broken json behind item 2 of "b" \(.*EOF'),
-    ('{"b": [', 'b', r'broken json before the first item of "b" \(.*EOF'),
-    ('', None, r'broken json before the first item of the top \(.*EOF'),
-    ('{"b": [1 2]}', 'b', r'broken json behind item 1 of "b" \(.*expect .*\[1 2\]'),
-    ('{"b": [1], "c": }', 'b', 'broken json behind item 1 of "b"'),
-])
+@pytest.mark.parametrize(
+    ('text', 'key', 'found'),
+    [
+        ('{"a": [1], "c": {"b": [2]}}', 'b', 'no "b" at the top'),
+        ('[1]', 'b', 'no "b" at the top'),
+        ('{"b": 3}', 'b', '"b" is no array but a number'),
+        ('{"b": {"a": []}}', 'b', '"b" is no array but a map'),
+        ('{"b": [1]}', None, 'the top is no array but a map'),
+        ('{"b": [1, {"x": ', 'b', r'broken json behind item 1 of "b" \(.*EOF'),
+        ('{"b": [1, 2, ', 'b', r'broken json behind item 2 of "b" \(.*EOF'),
+        ('{"b": [', 'b', r'broken json before the first item of "b" \(.*EOF'),
+        ('', None, r'broken json before the first item of the top \(.*EOF'),
+        ('{"b": [1 2]}', 'b', r'broken json behind item 1 of "b" \(.*expect .*\[1 2\]'),
+        ('{"b": [1], "c": }', 'b', 'broken json behind item 1 of "b"'),
+    ],
+)
 def test_broken_files_are_named_with_the_place(tmp_path, text, key, found):
     path = tmp_path / 'a.json'
     path.write_text(text)

@@ -1,4 +1,5 @@
 """Ratios, epochs, ranks and resuming of the mixed sampler."""
+
 import pickle
 import random
 from itertools import islice
@@ -58,7 +59,7 @@ def test_an_image_comes_twice_only_when_all_of_its_part_have_come_once():
     for start, size in ((0, 7), (7, 5000)):
         own = [index for index in found if start <= index < start + size]
         for epoch in range(len(own) // size):
-            assert sorted(own[epoch * size:(epoch + 1) * size]) == list(range(start, start + size))
+            assert sorted(own[epoch * size : (epoch + 1) * size]) == list(range(start, start + size))
 
 
 def test_a_ratio_of_zero_leaves_a_part_out():
@@ -112,13 +113,16 @@ def test_seeded_random_numbers_are_the_same_inside_and_undisturbed_outside():
     assert outside == expected
 
 
-@pytest.mark.parametrize(('settings', 'text'), [
-    (dict(ratios=[1, 1], repeats=[1, 1]), 'Both ratios and repeats'),
-    (dict(ratios=[1]), r'\[1\] for 2 data sets'),
-    (dict(ratios=[1, -1]), '0 or more'),
-    (dict(ratios=[0, 0]), 'not all 0'),
-    (dict(ratios=[1, 1e-6]), 'Data set 1 has a share of 1.0e-06 of the draws, less than one in 8192'),
-])
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        (dict(ratios=[1, 1], repeats=[1, 1]), 'Both ratios and repeats'),
+        (dict(ratios=[1]), r'\[1\] for 2 data sets'),
+        (dict(ratios=[1, -1]), '0 or more'),
+        (dict(ratios=[0, 0]), 'not all 0'),
+        (dict(ratios=[1, 1e-6]), 'Data set 1 has a share of 1.0e-06 of the draws, less than one in 8192'),
+    ],
+)
 def test_ratios_that_make_no_sense_are_refused(settings, text):
     with pytest.raises(ValueError, match=text):
         MixedSampler(Parts(3, 4), seed=0, **settings)
