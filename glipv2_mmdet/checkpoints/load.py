@@ -204,6 +204,12 @@ def check_fits(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str =
         )
 
 
+def describe_misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """Which tensors of ``wanted`` are missing in ``given`` or have another shape there; empty where none is."""
+    missing = [name for name in wanted if name not in given]
+    return '; '.join([*_counted('are missing', missing), *_misshapen(wanted, given)])
+
+
 def save_checkpoint(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: dict) -> None:
     """Write ``{'state_dict', 'meta'}``, as mmengine reads it; the file appears complete or not at all."""
     with atomic_write(Path(path)) as file:

@@ -1,6 +1,6 @@
 """Encoders, fusion, heads and losses; importing registers them with mmdet."""
 
-from glipv2_mmdet.models.backbones import CoSwin, TimmSwin
+from glipv2_mmdet.models.backbones import CoSwin, TimmBackbone, TimmSwin
 from glipv2_mmdet.models.dense_heads import GroundingATSSHead
 from glipv2_mmdet.models.detectors import GLIPv2
 from glipv2_mmdet.models.language_models import BertTextEncoder, CLIPTextEncoder
@@ -27,6 +27,7 @@ __all__ = [
     'MaskLoss',
     'PromptTuning',
     'RegionWordFocalLoss',
+    'TimmBackbone',
     'TimmSwin',
     'TunedPrompt',
     'TunedPromptError',

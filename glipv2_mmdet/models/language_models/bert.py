@@ -7,23 +7,24 @@ from functools import partial
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
+from glipv2_mmdet.checkpoints.pretrained_text import load_text_weights
 from glipv2_mmdet.models.language_models.left_to_right import bert_layer, run_left_to_right, step_layers
 from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
 from glipv2_mmdet.models.language_models.scratch_init import init_from_scratch
+from glipv2_mmdet.models.pretrained_encoder import PretrainedEncoder
 from glipv2_mmdet.structures import KeyValues, TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 
 @MODELS.register_module()
-class BertTextEncoder(BaseModule):
+class BertTextEncoder(PretrainedEncoder):
     """BERT (Devlin et al., 2019) without its pooler, and the tokenizer that belongs to it.
 
-    It is built from numbers alone: weights come with a checkpoint, nothing is ever downloaded.
+    It is built from numbers alone; weights come with a checkpoint, or from ``pretrained`` when a training starts.
 
     Args:
         config: ``BertConfig`` fields that differ from bert-base-uncased, or a folder with a ``config.json``.
@@ -32,6 +33,8 @@ class BertTextEncoder(BaseModule):
         num_embedded_layers: how many last layers are averaged into ``embedded``. The public code divides that mean
             by their number once more, and so does this.
         grad_checkpointing: trade computing time for memory in training.
+        pretrained: weights that a training starts from: a name on the Hugging Face hub, a folder as transformers saves
+            it, or a file.
         from_scratch: start values for a short run without pre-trained weights, see
             :func:`~glipv2_mmdet.models.language_models.scratch_init.init_from_scratch`.
         frozen_words: keep the word vectors as they start, or as a checkpoint has them. They are half of a nano
@@ -50,17 +53,17 @@ class BertTextEncoder(BaseModule):
         max_tokens: int = 256,
         num_embedded_layers: int = 1,
         grad_checkpointing: bool = False,
+        pretrained: str | None = None,
         from_scratch: bool = False,
         frozen_words: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(pretrained, from_scratch, init_cfg)
         bert_config = read_config(BertConfig, config, 'BERT')
         self.tokenizer = PromptTokenizer(vocab, max_tokens=max_tokens)
         check_vocab_size(self.tokenizer, bert_config)
         self.cache = PromptCache()
         self.num_embedded_layers = num_embedded_layers
-        self.from_scratch = from_scratch
         self.model = BertModel(bert_config, add_pooling_layer=False)
         if frozen_words:
             self.model.embeddings.word_embeddings.requires_grad_(False)
@@ -72,6 +75,9 @@ class BertTextEncoder(BaseModule):
         super().init_weights()
         if self.from_scratch:
             init_from_scratch(self.model)
+
+    def _load_pretrained(self, source: str) -> None:
+        load_text_weights(self.model, BertModel, source, add_pooling_layer=False)
 
     @property
     def channels(self) -> int:

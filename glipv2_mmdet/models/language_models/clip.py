@@ -7,24 +7,25 @@ from functools import partial
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from glipv2_mmdet.checkpoints.pretrained_text import load_text_weights
 from glipv2_mmdet.models.language_models.left_to_right import clip_layer, run_left_to_right, step_layers
 from glipv2_mmdet.models.language_models.prompt_cache import PromptCache
 from glipv2_mmdet.models.language_models.prompt_encoding import check_vocab_size, encode_distinct, read_config
+from glipv2_mmdet.models.pretrained_encoder import PretrainedEncoder
 from glipv2_mmdet.structures import KeyValues, TextFeatures
 from glipv2_mmdet.text import Prompt, PromptTokenizer, TokenBatch
 
 
 @MODELS.register_module()
-class CLIPTextEncoder(BaseModule):
+class CLIPTextEncoder(PretrainedEncoder):
     """Text transformer of CLIP and UniCL (pre-LayerNorm), made bidirectional, and the tokenizer that belongs to it.
 
     CLIP reads left to right, because only its last word is used. Here every word is used, so every word sees the whole
-    prompt, as in the public GLIP code. The converter stretches CLIP's 77 positions to ``max_tokens``. Like every part
-    of this package it is built from numbers alone: weights come with a checkpoint, nothing is ever downloaded.
+    prompt, as in the public GLIP code. CLIP's 77 positions are stretched to ``max_tokens``. It is built from numbers
+    alone; weights come with a checkpoint, or from ``pretrained`` when a training starts.
 
     Args:
         vocab: folder with CLIP's ``vocab.json`` and ``merges.txt`` (or a saved tokenizer), or the path of its
@@ -34,6 +35,9 @@ class CLIPTextEncoder(BaseModule):
             default, is UniCL's.
         max_tokens: longest prompt, start and end token included.
         grad_checkpointing: trade computing time for memory in training.
+        pretrained: weights that a training starts from: a name on the Hugging Face hub, a folder as transformers saves
+            it, or a file (CLIP, UniCL).
+        from_scratch: a training may start from random weights.
         init_cfg: as in mmengine.
 
     Raises:
@@ -50,9 +54,11 @@ class CLIPTextEncoder(BaseModule):
         config: dict | str | None = None,
         max_tokens: int = 256,
         grad_checkpointing: bool = False,
+        pretrained: str | None = None,
+        from_scratch: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(pretrained, from_scratch, init_cfg)
         # the fused attention takes a mask of truth values; transformers' plain one would add it to the scores
         clip_config = read_config(
             CLIPTextConfig, config, 'CLIP text', max_position_embeddings=max_tokens, layer_norm_eps=1e-12
@@ -73,6 +79,9 @@ class CLIPTextEncoder(BaseModule):
             model.gradient_checkpointing_enable()
         # transformers 4 wraps the three parts once more
         self.model = getattr(model, 'text_model', model)
+
+    def _load_pretrained(self, source: str) -> None:
+        load_text_weights(self.model, CLIPTextModel, source)
 
     @property
     def channels(self) -> int:
