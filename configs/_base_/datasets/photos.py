@@ -11,13 +11,13 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PhotoMetricDistortion'),
-    # crops that keep the boxes whose centre is inside: small objects are also seen large
-    dict(type='MinIoURandomCrop', min_ious=(0.3, 0.5, 0.7, 0.9), min_crop_size=0.4),
+    # small objects are also seen large; both sides lose alike, so that a batch of equal aspect stays one
+    dict(type='RandomCrop', crop_type='relative_range', crop_size=(0.6, 0.6)),
     dict(type='GTBoxSubOne_GLIP'),  # the head's boxes end on their last pixel
     dict(type='Resize', scale=img_scale, keep_ratio=True),
     dict(type='RandomFlip_GLIP', prob=0.5),
     dict(type='CleanBoxes'),
-    dict(type='BuildPrompt', max_negatives=30),
+    dict(type='BuildPrompt', max_negatives=20),
     dict(
         type='PackDetInputs',
         meta_keys=(
