@@ -1,9 +1,9 @@
-# Schedule of GLIPv2-mini: one cycle over 2,600 steps of 8 photos, averaged weights. Brings the runtime.
+# Schedule of GLIPv2-mini: one cycle over 2,000 steps of 8 photos, averaged weights. Brings the runtime.
 _base_ = '../runtime.py'
 
-max_iters = 2600
+max_iters = 2000
 
-train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=1300)
+train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=1000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
