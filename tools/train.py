@@ -6,6 +6,7 @@ tools/slurm_train.sh.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import glipv2_mmdet  # noqa: F401
@@ -14,10 +15,12 @@ import glipv2_mmdet  # noqa: F401
 # mmdet only now: the line above repairs what it stands on
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from glipv2_mmdet.apis.model_names import tell_if_foreign
+from glipv2_mmdet.checkpoints import PretrainedWeightsError
 from glipv2_mmdet.compat.cpu_distributed import (
     leave_group,
     start_cpu_group,
@@ -25,6 +28,7 @@ from glipv2_mmdet.compat.cpu_distributed import (
     use_single_precision_where_no_gpu,
 )
 from glipv2_mmdet.engine.ended_runs import explain_end
+from glipv2_mmdet.engine.starting_weights import brings_checkpoint, prepare_starting_weights
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -81,22 +85,36 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if args.resume != 'auto':
+            cfg.load_from = args.resume
+        elif cfg.get('load_from'):
+            # the first call of a job that may always be started with --resume
+            cfg.default_hooks.checkpoint.start_from = cfg.load_from
+            cfg.load_from = None
     return cfg
 
 
-def main() -> None:
+def main() -> int:
     cfg = build_config(parse_args())
     use_single_precision_where_no_gpu(cfg)
     if use_cpu_where_no_gpu(cfg):
         start_cpu_group(cfg)
     setup_cache_size_limit_of_dynamo()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    try:
+        # once more when the run starts; here it can stop before the data are read
+        prepare_starting_weights(runner.model, brings_checkpoint(cfg))
+    except PretrainedWeightsError as error:
+        if is_main_process():
+            sys.stderr.write(f'train: {error}\n')
+        leave_group()
+        return 2
     with explain_end(runner.work_dir):
         runner.train()
     del runner
     leave_group()
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

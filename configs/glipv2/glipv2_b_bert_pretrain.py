@@ -18,7 +18,12 @@ train_dataloader = dict(
 
 model = dict(
     language_model=dict(
-        _delete_=True, type='BertTextEncoder', vocab='bert-base-uncased', max_tokens=256, grad_checkpointing=True
+        _delete_=True,
+        type='BertTextEncoder',
+        vocab='bert-base-uncased',
+        max_tokens=256,
+        grad_checkpointing=True,
+        pretrained='google-bert/bert-base-uncased',
     ),
     fusion=dict(text_channels=768, text_heads=12, text_layer='bert'),
     bbox_head=dict(text_channels=768),

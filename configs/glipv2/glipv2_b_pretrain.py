@@ -1,5 +1,5 @@
-# GLIPv2-B with all losses, from UniCL's Swin-B and text encoder (docs/encoders.md says how to make the file):
-#   bash tools/dist_train.sh configs/glipv2/glipv2_b_pretrain.py 8 --cfg-options load_from=weights/glipv2_b_init.pth
+# GLIPv2-B with all losses, from UniCL's Swin-B and text encoder: put its file at weights/unicl_swin_base.pth, then
+#   bash tools/dist_train.sh configs/glipv2/glipv2_b_pretrain.py 8
 # The paper trains on 64 GPUs x 1 image for a million steps; with fewer GPUs keep 64 images a step by accumulating.
 # Not published, so assumed: number of fusion blocks, weight decay, warm-up. No EMA at this scale (GLIP-L has none).
 # Validation on COCO is not zero-shot: its training set is in the mix.

@@ -1,6 +1,7 @@
 # GLIPv2-H with all losses, in one stage: the recipe of B with CoSwin-H as image encoder:
 #   bash tools/dist_train.sh configs/glipv2/glipv2_h_pretrain.py 8
-# The paper starts from Florence's weights, which were never published. Text encoder weights can be UniCL's or CLIP's.
+# The paper starts from Florence's weights, which were never published: this recipe stops until it is given
+# model.backbone.pretrained=FILE, load_from=FILE or model.backbone.from_scratch=True. Text starts from UniCL's encoder.
 _base_ = ['../_base_/models/glipv2_h.py', '../_base_/pretrain_large.py']
 
 model = dict(

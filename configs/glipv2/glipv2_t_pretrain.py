@@ -1,4 +1,5 @@
-# GLIPv2-T with all losses, from ImageNet Swin-T and BERT weights or a converted GLIP-T checkpoint (set load_from):
+# GLIPv2-T with all losses, from ImageNet Swin-T and BERT weights, which timm and transformers fetch, or from a
+# converted GLIP-T checkpoint (set load_from):
 #   bash tools/dist_train.sh configs/glipv2/glipv2_t_pretrain.py 8
 # The paper trains on 32 GPUs x 2 images for 330,000 steps; with fewer GPUs keep 64 images a step by accumulating.
 _base_ = [

@@ -25,6 +25,7 @@ from glipv2_mmdet.apis.model_names import config_of
 from glipv2_mmdet.apis.pretrained import is_pretrained, read_pretrained
 from glipv2_mmdet.checkpoints import CheckpointError, load_weights, read_checkpoint, state_dict_of
 from glipv2_mmdet.models import GLIPv2
+from glipv2_mmdet.models.pretrained_encoder import encoders_of
 
 #: Parts of a checkpoint that serve training alone.
 TRAINING_PARTS = ('mlm_head', 'inter_loss', 'prompt_tuning')
@@ -73,6 +74,8 @@ def load_model(
     state_dict = None if weights is None else read_weights(weights)
     detector = MODELS.build(copy.deepcopy(parts))
     if state_dict is None:
+        for _, encoder in encoders_of(detector):
+            encoder.skip_pretrained = True
         with _quiet():
             detector.init_weights()
         print_log(

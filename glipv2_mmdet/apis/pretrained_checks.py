@@ -102,9 +102,9 @@ def checked_parts(model: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def without_start_weights(config: Any) -> Any:
-    """A copy without ``init_cfg`` of kind Pretrained, which names a file."""
+    """A copy without the weights that a training starts from: ``pretrained``, and ``init_cfg`` of kind Pretrained."""
     if isinstance(config, Mapping):
-        copied = {key: without_start_weights(value) for key, value in config.items()}
+        copied = {key: without_start_weights(value) for key, value in config.items() if key != 'pretrained'}
         start = copied.get('init_cfg')
         if isinstance(start, dict) and str(start.get('type')).endswith('Pretrained'):
             copied['init_cfg'] = None

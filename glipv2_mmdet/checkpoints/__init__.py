@@ -20,6 +20,7 @@ from glipv2_mmdet.checkpoints.load import (
     save_safetensors,
     state_dict_of,
 )
+from glipv2_mmdet.checkpoints.packaged_weights import PretrainedWeightsError
 from glipv2_mmdet.checkpoints.text_encoder_names import EncoderConversion, detect_encoder, encoder_to_ours
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     'EncoderConversion',
     'Layout',
     'LoadReport',
+    'PretrainedWeightsError',
     'UnsafeCheckpointError',
     'check_fits',
     'convert_file',

@@ -12,19 +12,25 @@ from pickle import UnpicklingError
 import timm
 from huggingface_hub.errors import HfHubHTTPError
 from timm.models import load_state_dict as read_timm_file
+from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from glipv2_mmdet.checkpoints.hub_access import offline_if_unreachable
 from glipv2_mmdet.checkpoints.load import describe_misfit
 from glipv2_mmdet.checkpoints.packaged_weights import PretrainedWeightsError, read_packaged, weight_package
+from glipv2_mmdet.checkpoints.text_encoder_names import detect_encoder, encoder_to_ours
 
 #: Begins a ``pretrained`` that names an installed Python package.
 PACKAGE_PREFIX = 'package:'
 #: What to do where weights cannot be had, for the end of a message.
 WAYS_OUT = (
-    'Three ways out: run once with network access (the file is cached); copy the file from another machine and give '
-    'its path as pretrained; or start from a checkpoint with load_from. To start from random weights on purpose, set '
-    'pretrained=None and from_scratch=True.'
+    'Three ways out:\n'
+    '- network: run once with access to the hub; the file is cached;\n'
+    '- a copied file: fetch it on another machine and give its path as pretrained;\n'
+    '- a checkpoint of the whole model: load_from=FILE.\n'
+    'To start from random weights on purpose, set pretrained=None and from_scratch=True.'
 )
+_HUB_PREFIXES = ('timm/', 'hf-hub:', 'hf_hub:')
 #: Files of a folder of weights, the preferred one first.
 _FOLDER_FILES = ('model.safetensors', 'pytorch_model.bin')
 
@@ -46,7 +52,9 @@ def timm_weights(build: Callable[..., nn.Module], name: str, pretrained: str) ->
         return _from_state_dict(build, name, dict(zip(_full_names(name), tensors, strict=True)), pretrained)
     if path.exists():
         return _from_state_dict(build, name, read_weights_file(path), pretrained)
-    if os.sep in pretrained and not pretrained.startswith(('timm/', 'hf-hub:', 'hf_hub:', 'local-dir:')):
+    if is_file_name(pretrained) or (
+        os.sep in pretrained and not pretrained.startswith(('timm/', 'hf-hub:', 'hf_hub:'))
+    ):
         raise PretrainedWeightsError(f'pretrained is "{pretrained}"; there is no such file or folder. {WAYS_OUT}')
     known = pretrained.removeprefix('timm/')
     if ':' not in known and not (timm.is_model(known) and timm.is_model_pretrained(known)):
@@ -54,11 +62,41 @@ def timm_weights(build: Callable[..., nn.Module], name: str, pretrained: str) ->
             f'timm {timm.__version__} has no weights named "{pretrained}". {closest_timm_names(known, pretrained=True)}'
         )
     try:
-        return build(known, True).state_dict()
+        with offline_if_unreachable():
+            return build(known, True).state_dict()
     except (OSError, HfHubHTTPError, RuntimeError) as error:
         raise PretrainedWeightsError(
             f'The weights "{pretrained}" could not be fetched: {first_line(error)} {WAYS_OUT}'
         ) from error
+
+
+def load_swin_weights(model: SwinTransformer, pretrained: str) -> None:
+    """Set every tensor of timm's Swin up to its last stage.
+
+    Args:
+        model: without classifier and final norm; of any size.
+        pretrained: a timm name, or a file or folder with timm's names, the original ones or UniCL's.
+
+    Raises:
+        PretrainedWeightsError: as :func:`timm_weights`.
+    """
+
+    def build(name: str, with_weights: bool, **overlay: object) -> nn.Module:
+        return timm.create_model(name, pretrained=with_weights, num_classes=0, **overlay)
+
+    path = Path(os.path.expanduser(pretrained))
+    if path.exists():
+        given = read_weights_file(path)
+        if detect_encoder(given) == 'UniCL':
+            prefix = 'backbone.model.'
+            converted = encoder_to_ours(given).state_dict
+            given = {name.removeprefix(prefix): value for name, value in converted.items() if name.startswith(prefix)}
+    else:
+        given = timm_weights(build, '', pretrained)
+    # timm's rules for older names, patches and windows of another size
+    given = checkpoint_filter_fn(dict(given), model)
+    check_same_tensors(model.state_dict(), given, pretrained)
+    model.load_state_dict({name: given[name] for name in model.state_dict()})
 
 
 def read_weights_file(path: Path) -> dict[str, Tensor]:
@@ -79,6 +117,11 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
     if not content or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise PretrainedWeightsError(f'"{path}" holds no weights: expected tensors by name.')
     return content
+
+
+def is_file_name(pretrained: str) -> bool:
+    """Whether a value of ``pretrained`` is meant as a file, present or not."""
+    return Path(pretrained).suffix in ('.pth', '.pt', '.bin', '.safetensors', '.pkl', '.ckpt')
 
 
 def closest_timm_names(name: str, pretrained: bool = False) -> str:

@@ -10,9 +10,16 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from glipv2_mmdet.checkpoints.hub_access import offline_if_unreachable
 from glipv2_mmdet.checkpoints.load import CheckpointError
 from glipv2_mmdet.checkpoints.packaged_weights import HUB_PACKAGES, PretrainedWeightsError, packaged_file, read_packaged
-from glipv2_mmdet.checkpoints.pretrained_image import WAYS_OUT, check_same_tensors, first_line, read_weights_file
+from glipv2_mmdet.checkpoints.pretrained_image import (
+    WAYS_OUT,
+    check_same_tensors,
+    first_line,
+    is_file_name,
+    read_weights_file,
+)
 from glipv2_mmdet.checkpoints.text_encoder_names import detect_encoder, encoder_to_ours
 
 #: Sizes that a config and the weights have to agree on; a difference is named before tensors are compared.
@@ -39,6 +46,8 @@ def load_text_weights(
         given = read_weights_file(path)
     elif pretrained in HUB_PACKAGES and not path.is_dir() and packaged_file(HUB_PACKAGES[pretrained]):
         given = read_packaged(HUB_PACKAGES[pretrained])
+    elif is_file_name(pretrained):
+        raise PretrainedWeightsError(f'pretrained is "{pretrained}"; there is no such file. {WAYS_OUT}')
     else:
         given = _from_transformers(model.config, model_class, pretrained, build_args)
     given = _own_names(given, model, pretrained)
@@ -51,11 +60,12 @@ def _from_transformers(
 ) -> dict[str, Tensor]:
     """The weights of a folder or a name of the hub, as transformers reads them."""
     try:
-        theirs = model_class.config_class.from_pretrained(pretrained)
-        _check_sizes(config, theirs, pretrained)
-        loaded, report = model_class.from_pretrained(
-            pretrained, config=theirs, output_loading_info=True, weights_only=True, **build_args
-        )
+        with offline_if_unreachable():
+            theirs = model_class.config_class.from_pretrained(pretrained)
+            _check_sizes(config, theirs, pretrained)
+            loaded, report = model_class.from_pretrained(
+                pretrained, config=theirs, output_loading_info=True, weights_only=True, **build_args
+            )
     except PretrainedWeightsError:
         raise
     except (OSError, HfHubHTTPError, RuntimeError, ValueError) as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
+from torch import nn
 
 
 class PretrainedEncoder(BaseModule):
@@ -55,3 +57,12 @@ class PretrainedEncoder(BaseModule):
     @abstractmethod
     def _load_pretrained(self, source: str) -> None:
         """Set every tensor of the encoder that ``source`` has to have."""
+
+
+def encoders_of(model: nn.Module) -> Iterator[tuple[str, PretrainedEncoder]]:
+    """Encoders of a detector by the name of the part, inner ones of an encoder left out."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if isinstance(module, PretrainedEncoder) and not name.startswith(tuple(f'{outer}.' for outer in found)):
+            found.append(name)
+            yield name or 'the model', module

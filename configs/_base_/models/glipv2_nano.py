@@ -2,8 +2,17 @@
 _base_ = './glipv2_t.py'
 
 model = dict(
-    backbone=dict(embed_dim=32, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window_size=5, drop_path_rate=0.0),
+    backbone=dict(
+        embed_dim=32,
+        depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 4, 8),
+        window_size=5,
+        drop_path_rate=0.0,
+        pretrained=None,
+        from_scratch=True,
+    ),
     language_model=dict(
+        pretrained=None,
         from_scratch=True,
         frozen_words=True,
         config=dict(

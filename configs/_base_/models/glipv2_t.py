@@ -1,4 +1,5 @@
-# GLIPv2-T: Swin-T, BERT-base, 6 fusion blocks (GLIP-T's architecture). Weights: see tools/model_converters.
+# GLIPv2-T: Swin-T, BERT-base, 6 fusion blocks (GLIP-T's architecture). A training starts from ImageNet and BERT weights
+# (pretrained), or from a checkpoint (load_from), which makes those unnecessary.
 model = dict(
     type='GLIPv2',
     data_preprocessor=dict(
@@ -16,8 +17,14 @@ model = dict(
         window_size=7,
         drop_path_rate=0.2,
         out_indices=(1, 2, 3),
+        pretrained='swin_tiny_patch4_window7_224.ms_in1k',
     ),
-    language_model=dict(type='BertTextEncoder', vocab='bert-base-uncased', max_tokens=256),
+    language_model=dict(
+        type='BertTextEncoder',
+        vocab='bert-base-uncased',
+        max_tokens=256,
+        pretrained='google-bert/bert-base-uncased',
+    ),
     neck=dict(
         type='FPN',
         in_channels=[192, 384, 768],

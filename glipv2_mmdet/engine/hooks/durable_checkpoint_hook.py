@@ -21,6 +21,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError, describe_data, differences
+from glipv2_mmdet.engine.starting_weights import prepare_starting_weights
 from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, newest_whole, require_whole
 from glipv2_mmdet.files import DiskFullError, atomic_write, remove_leftovers
 
@@ -64,6 +65,7 @@ class DurableCheckpointHook(CheckpointHook):
     Args:
         data_changed: 'error', or 'warn' to resume on other data.
         repeat_validation: False: a run that was killed in a validation goes on behind it.
+        start_from: checkpoint whose weights a resumed run starts from where it has none of its own yet.
         max_keep_ckpts: 2 or more, or -1 for all; 1 is raised to 2, for a damaged file must not be the only one.
         kwargs: of ``CheckpointHook``. With a remote ``out_dir`` or with ``backend_args`` that storage writes as it
             does, and ``--resume`` without a name follows ``last_checkpoint``.
@@ -72,15 +74,24 @@ class DurableCheckpointHook(CheckpointHook):
         ValueError: another ``data_changed``.
         CheckpointError: no whole checkpoint to resume from, or a damaged one was named.
         DataChangedError: the training data changed.
+        PretrainedWeightsError: a new run would start from random weights that its config does not ask for.
         DiskFullError: no room for a checkpoint; earlier ones are whole.
     """
 
-    def __init__(self, *args: Any, data_changed: str = 'error', repeat_validation: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        data_changed: str = 'error',
+        repeat_validation: bool = True,
+        start_from: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if data_changed not in ('error', 'warn'):
             raise ValueError(f"data_changed is {data_changed!r}; expected 'error' or 'warn'.")
         super().__init__(*args, **kwargs)
         self.data_changed = data_changed
         self.repeat_validation = repeat_validation
+        self.start_from = start_from
         self._train_data: list[dict] | None = None
         remote = '://' in str(self.out_dir or '')
         self._local = not remote and not self.backend_args and not self.file_client_args
@@ -98,7 +109,7 @@ class DurableCheckpointHook(CheckpointHook):
     # ---- starting
 
     def before_run(self, runner: Runner) -> None:
-        """Choose what is loaded; the runner loads after this."""
+        """Choose what is loaded, and what encoders start from otherwise; the runner loads after this."""
         training = isinstance(runner._train_loop, BaseLoop)
         if training:
             self._train_data = describe_data(runner.train_dataloader.dataset)
@@ -115,6 +126,11 @@ class DurableCheckpointHook(CheckpointHook):
         if found[1]:
             raise CheckpointError(found[1])
         runner._load_from = found[0]
+        if runner._resume and found[0] is None and self.start_from is not None:
+            runner._resume, runner._load_from = False, self.start_from
+            runner.logger.info(f'Nothing to resume yet: the run starts from the weights of {self.start_from}.')
+        if training:
+            prepare_starting_weights(runner.model, has_checkpoint=runner._load_from is not None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the data of a resumed run with what the checkpoint remembers."""
@@ -218,7 +234,7 @@ class DurableCheckpointHook(CheckpointHook):
         if not runner._resume:
             return None
         path = newest_whole(folder, self.filename_tmpl, runner.work_dir)
-        if path is None:
+        if path is None and self.start_from is None:
             runner.logger.warning(f'There is nothing to resume from in {folder}: the run starts from the beginning.')
         return path and str(path)
 

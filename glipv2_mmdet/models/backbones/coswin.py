@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from glipv2_mmdet.checkpoints.pretrained_image import check_same_tensors, read_weights_file
 from glipv2_mmdet.models.backbones.timm_swin import TimmSwin
+from glipv2_mmdet.models.pretrained_encoder import PretrainedEncoder
 
 
 @MODELS.register_module()
-class CoSwin(BaseModule):
+class CoSwin(PretrainedEncoder):
     """Swin whose patch embedding and patch mergings are overlapping convolutions, as those of CvT.
 
     Neither code nor weights nor sizes of CoSwin-H were published. Known from Florence's text: Swin, with the embedding
@@ -34,6 +36,8 @@ class CoSwin(BaseModule):
         drop_path_rate: stochastic depth of the last block; earlier ones get a linear share.
         out_indices: stages to return; stage i has stride 4 * 2^i.
         grad_checkpointing: trade computing time for memory in training.
+        pretrained: file that a training starts from: the state dict of a module of this class.
+        from_scratch: a training may start from random weights; published ones do not exist.
         init_cfg: as in mmengine.
 
     Source: Florence (Yuan et al., 2021), section 2.3; CvT (Wu et al., 2021), section 3.1.
@@ -48,14 +52,21 @@ class CoSwin(BaseModule):
         drop_path_rate: float = 0.2,
         out_indices: Sequence[int] = (1, 2, 3),
         grad_checkpointing: bool = False,
+        pretrained: str | None = None,
+        from_scratch: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(pretrained, from_scratch, init_cfg)
         self.swin = TimmSwin(embed_dim, depths, num_heads, window_size, drop_path_rate, out_indices, grad_checkpointing)
         model = self.swin.model
         model.patch_embed = ConvTokenEmbedding(3, embed_dim, kernel_size=7, stride=4, padding=2)
         for i, stage in enumerate(model.layers[1:]):
             stage.downsample = ConvTokenMerging(embed_dim * 2**i)
+
+    def _load_pretrained(self, source: str) -> None:
+        given = read_weights_file(Path(source))
+        check_same_tensors(self.state_dict(), given, source)
+        self.load_state_dict({name: given[name] for name in self.state_dict()})
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) to one (B, C_i, H / stride_i, W / stride_i) per ``out_indices``, sizes rounded up."""

@@ -8,13 +8,15 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock, window_partition
 from torch import Tensor, nn
 
+from glipv2_mmdet.checkpoints.pretrained_image import load_swin_weights
+from glipv2_mmdet.models.pretrained_encoder import PretrainedEncoder
+
 
 @MODELS.register_module()
-class TimmSwin(BaseModule):
+class TimmSwin(PretrainedEncoder):
     """Swin Transformer (Liu et al., 2021) through timm, for images of any size.
 
     Args:
@@ -25,7 +27,10 @@ class TimmSwin(BaseModule):
         drop_path_rate: stochastic depth of the last block; earlier ones get a linear share.
         out_indices: stages to return; stage i has stride 4 * 2^i.
         grad_checkpointing: trade computing time for memory in training.
-        init_cfg: as in mmengine. Weights come from a converted checkpoint, never from a download in here.
+        pretrained: weights that a training starts from: a name of timm's hub, such as
+            ``'swin_tiny_patch4_window7_224.ms_in1k'``, a folder or a file (timm's names, the original ones, or UniCL).
+        from_scratch: a training may start from random weights.
+        init_cfg: as in mmengine.
     """
 
     def __init__(
@@ -37,9 +42,11 @@ class TimmSwin(BaseModule):
         drop_path_rate: float = 0.2,
         out_indices: Sequence[int] = (1, 2, 3),
         grad_checkpointing: bool = False,
+        pretrained: str | None = None,
+        from_scratch: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(pretrained, from_scratch, init_cfg)
         self.out_indices = tuple(out_indices)
         # always_partition keeps the window shift of the last stage, which timm otherwise drops when that stage
         # is one window wide at its nominal 224 px; trained weights expect the shift at every size
@@ -74,6 +81,10 @@ class TimmSwin(BaseModule):
             norm(levels[i]).permute(0, 3, 1, 2).contiguous()
             for i, norm in zip(self.out_indices, self.norms, strict=True)
         )
+
+    def _load_pretrained(self, source: str) -> None:
+        # the norms of the returned levels are the detector's own, and start as the identity
+        load_swin_weights(self.model, source)
 
 
 class PadFirstSwinBlock(SwinTransformerBlock):
