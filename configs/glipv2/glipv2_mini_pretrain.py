@@ -1,10 +1,5 @@
 # GLIPv2-mini with all losses: boxes of real photos, and captions whose boxes the first stage's model has found. After
-# glipv2_mini_teacher.py:
-#   python tools/dataset_converters/captions_to_shards.py data/photos/flickr8k/captions_train.json \
-#       --out data/photos/flickr8k_pairs/captions
-#   python tools/pseudo_label.py configs/glipv2/glipv2_mini_teacher.py work_dirs/glipv2_mini_teacher/iter_2000.pth \
-#       data/photos/flickr8k_pairs/captions/captions-*[0-9].jsonl --image-root data/photos/flickr8k/images \
-#       --out data/photos/flickr8k_pairs/pseudo
+# glipv2_mini_teacher.py and the labelling (docs/mini.md has its commands):
 #   bash tools/dist_train.sh configs/glipv2/glipv2_mini_pretrain.py 2
 # Unlike the paper's student, this one goes on from its teacher, for want of time. Weights of the added losses are below
 # the paper's 1: a short run has none for what a trunk learns from them late.

@@ -1,7 +1,7 @@
 """One object for all tasks: images and words in, typed results out.
 
-    model = GLIPv2Inferencer('glipv2-nano', weights='iter_2600.pth')
-    found = model.detect('scene.jpg', 'red circle . blue square')
+    model = GLIPv2Inferencer()
+    found = model.detect('photo.jpg', 'dog . person')
     found.save('found.png')
 
 What an image is: ``images.py``. Names, configs and weights: ``model_loading.py``. Results: ``results.py``.
@@ -30,6 +30,7 @@ from glipv2_mmdet.apis.pairing import pair, phrases_per_caption, texts
 from glipv2_mmdet.apis.queries import Query, caption_query, class_query, question_query
 from glipv2_mmdet.apis.result_making import answer_of, caption_result_of, detections_of
 from glipv2_mmdet.apis.results import Answer, Caption, Detections, Grounding
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.models import GLIPv2
 from glipv2_mmdet.models.detectors.tuned_prompts import tuning_of
 from glipv2_mmdet.text import PromptError
@@ -54,9 +55,10 @@ class GLIPv2Inferencer:
 
     Args:
         model: short name such as ``'glipv2-t'`` (all of them: ``GLIPv2Inferencer.names()``), path of a config,
-            a config, or a folder of :meth:`save_pretrained`.
-        weights: ``.pth`` or ``.safetensors``. Without, those of the folder or of ``glipv2 download``; where there are
-            none, weights are random and a warning says so.
+            a config, or a folder of :meth:`save_pretrained`. By default GLIPv2-mini, a small model that was trained on
+            photos and comes with the package.
+        weights: ``.pth`` or ``.safetensors``. Without, those of the package, of the folder or of ``glipv2 download``;
+            where there are none, weights are random and a warning says so.
         device: 'cpu', 'cuda:0', ...; by default the GPU where there is one.
         tuned_prompt: file of a tuned prompt; :meth:`detect` and :meth:`segment` then need no prompt.
 
@@ -68,7 +70,7 @@ class GLIPv2Inferencer:
 
     def __init__(
         self,
-        model: str | PathLike | Config,
+        model: str | PathLike | Config = DEFAULT_MODEL,
         weights: str | PathLike | None = None,
         device: str | torch.device | None = None,
         tuned_prompt: str | PathLike | None = None,

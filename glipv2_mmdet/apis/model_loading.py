@@ -23,9 +23,10 @@ from torch import Tensor
 from glipv2_mmdet.apis.downloads import downloaded_weights
 from glipv2_mmdet.apis.model_names import config_of
 from glipv2_mmdet.apis.pretrained import is_pretrained, read_pretrained
+from glipv2_mmdet.apis.shipped_weights import shipped_weights
 from glipv2_mmdet.checkpoints import CheckpointError, load_weights, read_checkpoint, state_dict_of
 from glipv2_mmdet.models import GLIPv2
-from glipv2_mmdet.models.pretrained_encoder import encoders_of
+from glipv2_mmdet.models.pretrained_encoder import encoders_of, with_text_encoder
 
 #: Parts of a checkpoint that serve training alone.
 TRAINING_PARTS = ('mlm_head', 'inter_loss', 'prompt_tuning')
@@ -47,7 +48,9 @@ class LoadedModel:
 
 
 def load_model(
-    model: str | PathLike | Config, weights: str | PathLike | None = None, device: str | torch.device | None = None
+    model: str | PathLike | Config,
+    weights: str | PathLike | None = None,
+    device: str | torch.device | None = None,
 ) -> LoadedModel:
     """Build a model and load its weights.
 
@@ -69,7 +72,8 @@ def load_model(
     else:
         config = model if isinstance(model, Config) else Config.fromfile(_config_file(model))
         parts, pipeline = inference_parts(config)
-        weights = weights or (downloaded_weights(model) if isinstance(model, str) else None)
+        if weights is None and isinstance(model, str):
+            weights = shipped_weights(model) or downloaded_weights(model)
     # before a large model is built
     state_dict = None if weights is None else read_weights(weights)
     detector = MODELS.build(copy.deepcopy(parts))
@@ -134,6 +138,7 @@ def _config_file(model: str | PathLike) -> Path:
 
 
 def _load(detector: GLIPv2, state_dict: Mapping[str, Tensor], weights: str | PathLike, title: str) -> None:
+    state_dict = with_text_encoder(detector, state_dict)
     try:
         # older VQA checkpoints do not say which vocabulary they know
         load_weights(

@@ -12,6 +12,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 #: Name → config below ``configs/glipv2``.
 MODEL_CONFIGS = {
+    # its weights come with the package
+    'glipv2-mini': 'glipv2_mini_pretrain_stage2.py',
     'glipv2-t': 'glipv2_t_coco_zero_shot.py',
     'glipv2-t-mask': 'glipv2_t_coco_masks.py',
     'glipv2-t-vqa': 'glipv2_t_vqa.py',

@@ -1,13 +1,13 @@
-"""What image and text encoders have in common: which weights a training starts them from."""
+"""What image and text encoders have in common: which published weights a training, or a frozen encoder, starts from."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 
 class PretrainedEncoder(BaseModule):
@@ -66,3 +66,25 @@ def encoders_of(model: nn.Module) -> Iterator[tuple[str, PretrainedEncoder]]:
         if isinstance(module, PretrainedEncoder) and not name.startswith(tuple(f'{outer}.' for outer in found)):
             found.append(name)
             yield name or 'the model', module
+
+
+def with_text_encoder(model: nn.Module, state_dict: Mapping[str, Tensor], prefix: str = '') -> Mapping[str, Tensor]:
+    """Weights of a detector, completed by its frozen text encoder where they come without it.
+
+    A text encoder that never learns is the published one, so files of weights need not repeat it.
+
+    Args:
+        model: detector with ``language_model`` and ``frozen_parts``.
+        state_dict: name to tensor.
+        prefix: what stands before the detector's own names in ``state_dict``.
+
+    Raises:
+        PretrainedWeightsError: the text encoder is needed and cannot be had; the text says how to install it.
+    """
+    part = f'{prefix}language_model.'
+    encoder = model.language_model
+    is_published = 'language_model' in model.frozen_parts and getattr(encoder, 'pretrained', None) is not None
+    if not is_published or not state_dict or any(name.startswith(part) for name in state_dict):
+        return state_dict
+    encoder.load_pretrained()
+    return {**state_dict, **{f'{part}{name}': tensor for name, tensor in encoder.state_dict().items()}}

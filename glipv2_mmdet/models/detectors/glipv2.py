@@ -6,7 +6,7 @@ and text that is read left to right and may also be written (``captioning.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -30,6 +30,7 @@ from glipv2_mmdet.models.detectors.detector_settings import check_settings
 from glipv2_mmdet.models.detectors.samples import checked_labels, name_phrases, training_masks
 from glipv2_mmdet.models.detectors.tuned_prompts import build_prompt_tuning, prompt_and_chunks, tuning_of
 from glipv2_mmdet.models.layers.levels import take_images
+from glipv2_mmdet.models.pretrained_encoder import with_text_encoder
 from glipv2_mmdet.models.prompt_tuning import BoundPrompts, PromptTuning, encode_prompts
 from glipv2_mmdet.models.tuned_prompt import TunedPrompt
 from glipv2_mmdet.structures import Candidates, FusedFeatures, GroundingOutputs, PromptFeatures, TextFeatures
@@ -298,9 +299,11 @@ class GLIPv2(BaseDetector):
         ]
         return self.bbox_head(self.fusion(self.extract_feat(batch_inputs), self._encode(prompts, tunings)))
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: MutableMapping[str, Tensor], prefix: str, *args: Any) -> None:
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
         check_fits(self, state_dict, prefix)
+        # the loader reads the same mapping for the parts, so it has to be completed in place
+        state_dict.update(with_text_encoder(self, state_dict, prefix))
         # what was encoded or checked with the old weights
         self.bound_prompts.forget()
         if self.prompt_tuning is not None:
