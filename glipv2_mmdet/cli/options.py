@@ -33,7 +33,9 @@ def add_model(parser: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help='short name, config (Python code, which is run), or folder of save_pretrained() (default: %(default)s)',
     )
-    group.add_argument('--weights', help='.pth or .safetensors (default: those of the folder, or of "glipv2 download")')
+    group.add_argument(
+        '--weights', help='.pth or .safetensors (default: of the package, the folder, or "glipv2 download")'
+    )
     group.add_argument('--device', help='cpu, cuda:0, ... (default: the GPU where there is one)')
 
 

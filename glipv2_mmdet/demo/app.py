@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from starlette.middleware import Middleware
 
 from glipv2_mmdet.apis.inferencer import GLIPv2Inferencer
-from glipv2_mmdet.demo.examples import Example, draw_examples
+from glipv2_mmdet.demo.examples import Example, draw_examples, photo_examples
 from glipv2_mmdet.demo.guard import RequestGuard
 from glipv2_mmdet.demo.handlers import CLASS_NAMES, MOST_THRESHOLD, SENTENCE, Handlers, View
 from glipv2_mmdet.demo.limits import FORMATS, Limits
@@ -63,6 +63,7 @@ def running_demo(
     port: int = 7860,
     limits: Limits | None = None,
     public_url: str | None = None,
+    photos: bool = False,
 ) -> Iterator[str]:
     """Serves the page until the block ends; uploads are deleted then.
 
@@ -70,6 +71,7 @@ def running_demo(
         models: name of a task in ``TASKS`` → its model; tasks without one show how to give it.
         host: address to listen on. Any but a loopback address opens the demo to the network.
         public_url: where a proxy shows the page, 'https://example.org/glipv2'.
+        photos: the examples are photos instead of drawn scenes, for models that were trained on photos.
 
     Yields:
         The local address.
@@ -91,7 +93,7 @@ def running_demo(
     with private_area(limits.area_bytes, 60 * limits.minutes_kept) as area:
         handlers = Handlers(dict(models), limits, area, worker)
         handlers.try_models()
-        page = build_page(handlers, draw_examples(area.folder / 'examples'))
+        page = build_page(handlers, (photo_examples if photos else draw_examples)(area.folder / 'examples'))
         area.keep_present()
         guard = Middleware(RequestGuard, area=area, file_bytes=limits.file_bytes, hosts=hosts)
         try:

@@ -1,7 +1,8 @@
-"""Pictures to try: scenes drawn by the package's own renderer, with a prompt, a sentence and a question for each."""
+"""Images to try, with a prompt, a sentence and a question for each: two photos, or scenes of the embedded data."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from glipv2_mmdet.datasets.shapes_text import make_grounded_captions, make_quest
 _SEED = 21
 _SPLIT = 'val'
 _TEXT_STREAM = 1
+#: Photos that come with the package; their README has the licences.
+PHOTOS = Path(__file__).parent / 'photos'
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,20 @@ class Example:
     prompt: str
     sentence: str
     question: str
+
+
+def photo_examples(folder: Path) -> tuple[Example, ...]:
+    """The photos of the package, copied into ``folder``, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        'cat.jpg': ('cat . dog . person', 'A cat looks into the camera.', 'What animal is on the image?'),
+        'astronaut.jpg': (
+            'person . dog . tv monitor',
+            'A woman in an orange suit in front of a flag.',
+            'What color is the suit?',
+        ),
+    }
+    return tuple(Example(str(shutil.copy(PHOTOS / name, folder / name)), *words) for name, words in texts.items())
 
 
 def draw_examples(folder: Path, count: int = 4) -> tuple[Example, ...]:
