@@ -1,11 +1,12 @@
 """Tunes a GLIPv2 model on a folder of your own images and boxes: COCO json, YOLO or Pascal VOC.
 
-    python tools/finetune.py --data my_data --mode prompt --base CHECKPOINT --config CONFIG
+    python tools/finetune.py --data my_data --mode full
     python tools/finetune.py --data my_data --modes prompt head full --shots 1 3 5 10 all --seeds 3 30 300 \
         --base CHECKPOINT --config CONFIG
 
-Class names come from the data. Each run writes its prompt or weights, a config to use them with, pictures, its log and
-result.json below --work-dir; several runs share one process. docs/finetuning.md explains all of it.
+Without --config and --base it tunes GLIPv2-mini, the model of the package. Class names come from the data. Each run
+writes its prompt or weights, a config to use them with, pictures, its log and result.json below --work-dir; several
+runs share one process. docs/finetuning.md explains all of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from mmdet.utils import register_all_modules
 
 from glipv2_mmdet.apis.finetuning import evaluate_base, finetune, result_table, split_that_counts
 from glipv2_mmdet.apis.finetuning_config import MODES, FinetuneSettings, read_overrides
-from glipv2_mmdet.apis.model_names import tell_if_foreign
+from glipv2_mmdet.apis.model_names import config_of, tell_if_foreign
+from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL, shipped_weights
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.datasets.own_data import OwnDataError, prepare_own_data
 from glipv2_mmdet.text import PromptError
@@ -37,8 +39,10 @@ def shots(text: str) -> int | None:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', required=True, help='folder of the data')
-    parser.add_argument('--config', required=True, help='config of the base model; Python code, which is run')
-    parser.add_argument('--base', required=True, help='checkpoint of the base model')
+    parser.add_argument(
+        '--config', help='config of the base model; Python code, which is run (default: that of GLIPv2-mini)'
+    )
+    parser.add_argument('--base', help='checkpoint of the base model (default: the weights of GLIPv2-mini)')
     parser.add_argument(
         '--mode',
         '--modes',
@@ -67,7 +71,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=0, help='processes that load images (default: 0)')
     parser.add_argument('--pictures', type=int, default=4, help='images to paint per run (default: 4)')
     parser.add_argument('--resume', action='store_true', help='keep finished runs and go on with an unfinished one')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.config is None) != (args.base is None):
+        parser.error('--config and --base belong together: give both, or neither for GLIPv2-mini.')
+    if args.config is None:
+        args.config, args.base = str(config_of(DEFAULT_MODEL)), str(shipped_weights(DEFAULT_MODEL))
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

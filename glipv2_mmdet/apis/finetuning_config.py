@@ -114,7 +114,8 @@ def base_config(settings: FinetuneSettings, data: OwnData) -> Config:
         mask_head=None,
         prompt_tuning=None,
         tuned_prompt=None,
-        frozen_parts=(),
+        # a text encoder that pre-training left as it was published stays so
+        frozen_parts=tuple(part for part in config.model.get('frozen_parts', ()) if part == 'language_model'),
         init_cfg=None,
     )
     split = 'test' if 'test' in data.ann_files else 'valid'
