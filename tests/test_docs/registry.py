@@ -107,7 +107,9 @@ RULES = [
     Rule(r'^python benchmarks/', reason='measures for minutes; run for the printed figures'),
     # all pages: training and testing
     Rule(r'tools/(dist_)?(train|test)\.(sh|py) .*_nano_', reason=MINUTES),
+    Rule(r'tools/(dist_)?(train|test)\.(sh|py) .*_mini_', reason=MINUTES),
     Rule(r'tools/(dist_)?(train|test)\.(sh|py) .*/ablation/', reason=MINUTES),
+    Rule(r'tools/ship_mini\.py', test='tests/test_mini.py::test_the_shipped_file_is_made_from_a_checkpoint'),
     Rule(r'tools/(dist_)?(train|test)\.(sh|py) ', reason=NEEDS_DATA),
     # inference.md, demo.md, export.md: the command line
     Rule(r'^glipv2 ', test='tests/test_cli'),
