@@ -6,12 +6,12 @@ import argparse
 from typing import Any
 
 from glipv2_mmdet.cli import options
+from glipv2_mmdet.cli.output import emit
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('ask', help='the answer to a question', description=__doc__)
-    options.add_images(parser)
-    parser.add_argument('question')
+    options.add_images(parser, 'question', 'about each image')
     options.add_model(parser, 'glipv2-t-vqa')
     parser.add_argument('--answers', type=int, default=5, help='how many answers to list (default: %(default)s)')
     options.add_boxes(parser)
@@ -20,5 +20,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    images, question = options.images_and_text(args, 'question')
     model = options.load_inferencer(args)
-    options.emit(model.ask(args.images, args.question, num_answers=args.answers, **options.call_settings(args)), args)
+    emit(model.ask(images, question, num_answers=args.answers, **options.call_settings(args)), args)

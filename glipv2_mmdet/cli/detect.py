@@ -7,6 +7,7 @@ from typing import Any
 
 from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
+from glipv2_mmdet.cli.output import emit
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -17,8 +18,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser, model: str) -> None:
     """What ``detect`` and ``segment`` share."""
-    options.add_images(parser)
-    parser.add_argument('prompt', nargs='?', help='names with " . " between them; none with --tuned-prompt')
+    options.add_images(parser, 'prompt', 'names with " . " between them; none with --tuned-prompt')
     options.add_model(parser, model)
     parser.add_argument('--tuned-prompt', help='file of tools/finetune.py --mode prompt')
     options.add_boxes(parser)
@@ -27,5 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser, model: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    images, prompt = options.images_and_text(args, 'prompt', is_optional=args.tuned_prompt is not None)
     model = options.load_inferencer(args, tuned_prompt=args.tuned_prompt)
-    options.emit(model.detect(args.images, args.prompt, nms_iou=args.nms_iou, **options.call_settings(args)), args)
+    emit(model.detect(images, prompt, nms_iou=args.nms_iou, **options.call_settings(args)), args)

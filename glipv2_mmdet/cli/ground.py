@@ -7,12 +7,12 @@ from typing import Any
 
 from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL
 from glipv2_mmdet.cli import options
+from glipv2_mmdet.cli.output import emit
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser('ground', help='boxes of the phrases of a sentence', description=__doc__)
-    options.add_images(parser)
-    parser.add_argument('sentence')
+    options.add_images(parser, 'sentence', 'its phrases are looked for')
     phrases = parser.add_mutually_exclusive_group()
     phrases.add_argument(
         '--phrases', nargs='+', metavar='WORDS', help='words of the sentence to look for (default: its noun phrases)'
@@ -26,11 +26,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    images, sentence = options.images_and_text(args, 'sentence')
     model = options.load_inferencer(args)
-    options.emit(
+    emit(
         model.ground(
-            args.images,
-            args.sentence,
+            images,
+            sentence,
             phrases=-1 if args.whole else args.phrases,
             masks=args.masks,
             **options.call_settings(args),

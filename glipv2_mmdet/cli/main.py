@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 after an error that standard error tells in one line.
     """
     args = build_parser().parse_args(argv)
+    # names of files and classes may hold letters that the console does not have
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     try:
         with _logs_on_stderr():
             args.run(args)

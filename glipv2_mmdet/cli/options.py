@@ -1,11 +1,10 @@
-"""Options that commands share, the model they name, and what happens to results."""
+"""Options that commands share, and the model that they name."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,50 @@ from glipv2_mmdet.apis.model_names import is_shipped
 
 if TYPE_CHECKING:
     from glipv2_mmdet.apis import GLIPv2Inferencer
-    from glipv2_mmdet.apis.results import Result
 
-_SUFFIX = '.jpg'
-_NO_NAME = 'image'
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.mp4', '.avi', '.mov', '.mkv')
+_EXAMPLES = {'prompt': 'cat . dog', 'sentence': 'a dog chases a ball', 'question': 'how many cats are there?'}
 
 
-def add_images(parser: argparse.ArgumentParser, **more: Any) -> None:
+def add_images(parser: argparse.ArgumentParser, text: str | None = None, text_help: str = '') -> None:
+    """One image or more and, behind them, the ``text`` that a command needs; :func:`images_and_text` reads both."""
+    of_text = f', then the {text}: {text_help}' if text else ''
     parser.add_argument(
-        'images', help='image, folder, pattern in quotes ("shots/*.jpg"), video, or http(s) address', **more
+        'images',
+        nargs='+',
+        metavar='IMAGE' if text is None else f'IMAGE [IMAGE ...] {text.upper()}',
+        help=f'images, folders, patterns in quotes ("shots/*.jpg"), a video, or http(s) addresses{of_text}',
     )
+
+
+def images_and_text(args: argparse.Namespace, text: str, is_optional: bool = False) -> tuple[Any, str | None]:
+    """The images of a command, a single one alone or a list, and its text.
+
+    Args:
+        args: parsed.
+        text: what the text is, for messages: 'prompt'.
+        is_optional: the text may be missing; the last word then counts as text only where it is no image.
+
+    Raises:
+        ValueError: the text is missing, or looks like one more image.
+    """
+    *images, last = args.images
+    if is_optional and _is_image(last):
+        images, found = args.images, None
+    elif not images:
+        raise ValueError(f'There is no {text}: "{last}" is all that was given. Expected IMAGE {text.upper()}.')
+    elif _is_image(last):
+        raise ValueError(
+            f'The last word has to be the {text}, and "{last}" is an image. Give the {text} behind the images, in '
+            f'quotes: glipv2 {args.command} {images[0]} "{_EXAMPLES[text]}"'
+        )
+    else:
+        found = last
+    return (images[0] if len(images) == 1 else images), found
+
+
+def _is_image(word: str) -> bool:
+    return Path(word).suffix.lower() in _IMAGE_SUFFIXES or os.path.exists(word)
 
 
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
@@ -80,53 +113,3 @@ def call_settings(args: argparse.Namespace) -> dict[str, Any]:
         stream=True,
         progress=not args.json and sys.stderr.isatty(),
     )
-
-
-def emit(results: Result | Iterable[Result], args: argparse.Namespace) -> None:
-    """Print each result as it comes, and write what --out asks for; nothing is kept in memory."""
-    from glipv2_mmdet.apis.results import Result
-
-    results = [results] if isinstance(results, Result) else results
-    out = None if args.out is None else Path(args.out)
-    records, taken = [], set()
-    for result in results:
-        sys.stdout.write(f'{result.to_json() if args.json else describe(result)}\n')
-        sys.stdout.flush()
-        if out is not None:
-            picture = result.save(out / _file_name(result.source, taken))
-            records.append({**result.to_dict(), 'picture': picture.name})
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / 'results.json').write_text(json.dumps(records, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-        sys.stderr.write(f'{len(records)} pictures and results.json are in {out}\n')
-
-
-def describe(result: Result) -> str:
-    """A result for the eye: the image, then what was found."""
-    from glipv2_mmdet.apis.results import Answer, Caption, Detections
-
-    if isinstance(result, Answer):
-        listed = ', '.join(f'{answer} {score:.2f}' for answer, score in zip(result.answers, result.scores, strict=True))
-        return f'{result.source}: {result.question} {listed}'
-    if isinstance(result, Caption):
-        return f'{result.source}: {result.text}'
-    assert isinstance(result, Detections)
-    lines = [f'{result.source}: {len(result)} found']
-    for name, score, box in zip(result.names, result.scores, result.boxes, strict=True):
-        lines.append(f'  {score:.2f}  {name}  [{", ".join(f"{side:.0f}" for side in box)}]')
-    return '\n'.join(lines)
-
-
-def _file_name(source: str, taken: set[str]) -> str:
-    """A name for the picture of a result; images of the same name from different folders stay apart."""
-    name, frame = source, ''
-    if '#' in source and source.rsplit('#', 1)[1].isdigit():
-        name, number = source.rsplit('#', 1)
-        frame = f'_{int(number):06d}'
-    stem = Path(name.split('?')[0]).stem or _NO_NAME
-    candidate, count = f'{stem}{frame}{_SUFFIX}', 1
-    while candidate in taken:
-        count += 1
-        candidate = f'{stem}{frame}_{count}{_SUFFIX}'
-    taken.add(candidate)
-    return candidate

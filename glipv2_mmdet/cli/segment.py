@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from glipv2_mmdet.cli import detect, options
+from glipv2_mmdet.cli.output import emit
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -15,5 +16,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    images, prompt = options.images_and_text(args, 'prompt', is_optional=args.tuned_prompt is not None)
     model = options.load_inferencer(args, tuned_prompt=args.tuned_prompt)
-    options.emit(model.segment(args.images, args.prompt, nms_iou=args.nms_iou, **options.call_settings(args)), args)
+    emit(model.segment(images, prompt, nms_iou=args.nms_iou, **options.call_settings(args)), args)

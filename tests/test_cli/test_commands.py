@@ -5,6 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +22,7 @@ from glipv2_mmdet.apis.downloads import PublicCheckpoint
 from glipv2_mmdet.cli import download as download_command
 from glipv2_mmdet.cli import main
 from glipv2_mmdet.cli.main import COMMANDS
-from glipv2_mmdet.cli.options import _file_name
+from glipv2_mmdet.cli.output import file_name
 from tests.http_server import web_server
 from tests.test_checkpoints.tiny_glip import mmdet_weights
 
@@ -129,6 +135,8 @@ def test_a_saved_folder_is_a_model(nano_files, tmp_path, scenes, capsys):
         (('nowhere.jpg', PROMPT), 'There is no image "nowhere.jpg"'),
         (('{image}', ' . '), 'no letter or digit'),
         (('{image}',), 'There is no prompt'),
+        (('{image}', '{image}'), 'has to be the prompt, and "{image}" is an image'),
+        (('{image}', 'b.JPG'), 'has to be the prompt, and "b.JPG" is an image'),
         (('{image}', PROMPT, '--threshold', '2'), 'threshold is 2.0'),
     ],
 )
@@ -136,7 +144,7 @@ def test_errors_are_one_line_and_code_2(run, scenes, words, message):
     code, out, err = run('detect', *(word.replace('{image}', scenes[0]) for word in words))
     lines = [line for line in err.splitlines() if not line.startswith('Warning')]
     assert code == 2 and not out and len(lines) == 1
-    assert lines[0].startswith('glipv2 detect: ') and message in lines[0]
+    assert lines[0].startswith('glipv2 detect: ') and message.replace('{image}', scenes[0]) in lines[0]
 
 
 def test_a_missing_head_and_wrong_weights_are_such_lines(run, nano_files, scenes, capsys):
@@ -196,7 +204,73 @@ def test_download_prints_the_file_that_models_find(tmp_path, monkeypatch, capsys
 def test_pictures_of_equal_names_stay_apart():
     taken: set[str] = set()
     names = [
-        _file_name(source, taken)
+        file_name(source, taken)
         for source in ('a/photo.png', 'b/photo.jpg', 'clip.mp4#12', 'https://x/y/photo.jpg?size=1', 'https://x/')
     ]
     assert names == ['photo.jpg', 'photo_2.jpg', 'clip_000012.jpg', 'photo_3.jpg', 'x.jpg']
+
+
+def test_several_images_and_one_prompt_behind_them(run, scenes):
+    code, out, _ = run('detect', *scenes[:3], PROMPT, '--threshold', '0', '--max-boxes', '1', '--json')
+    assert code == 0 and [json.loads(line)['source'] for line in out.splitlines()] == list(scenes[:3])
+
+
+def test_an_error_at_a_late_image_leaves_the_results_of_those_before(run, scenes, tmp_path):
+    code, out, err = run('detect', *scenes[:2], tmp_path / 'absent.jpg', PROMPT, '--out', tmp_path / 'out')
+    assert code == 2 and 'absent.jpg' in err
+    records = json.loads((tmp_path / 'out/results.json').read_text())
+    assert len(records) == len(out.split(': ')) - 1 == len(list((tmp_path / 'out').glob('*.jpg')))
+
+
+def test_names_in_another_encoding_and_control_characters_are_written_as_escapes(run, scenes, tmp_path):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    name = os.fsdecode(b'caf\xe9\x1b[31m.png')  # Latin-1 and a terminal's colour code
+    shutil.copy(scenes[0], folder / name)
+    code, out, _ = run('detect', folder, PROMPT, '--out', tmp_path / 'out')
+    (record,) = json.loads((tmp_path / 'out/results.json').read_text(encoding='utf-8'))
+    assert code == 0 and record['source'].endswith('caf\\udce9\\x1b[31m.png') and '\x1b' not in out
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_image(run, scenes, tmp_path):
+    (tmp_path / 'file').touch()
+    code, out, err = run('detect', scenes[0], PROMPT, '--out', tmp_path / 'file')
+    assert code == 2 and not out and 'where nothing can be written' in err
+
+
+def test_results_of_an_earlier_call_stay_until_new_ones_are_complete(scenes, tmp_path):
+    from glipv2_mmdet.cli.output import ResultFolder
+
+    (tmp_path / 'results.json').write_text('[1]')
+    folder = ResultFolder(tmp_path)
+    assert (tmp_path / 'results.json').read_text() == '[1]' and (tmp_path / 'results.jsonl').is_file()
+    folder.close()
+    assert json.loads((tmp_path / 'results.json').read_text()) == [] and not (tmp_path / 'results.jsonl').exists()
+
+
+def test_ctrl_c_leaves_the_results_so_far(nano_files, scenes, tmp_path):
+    """The real signal, sent to the real command once two pictures are there."""
+    config, weights = nano_files('glipv2-nano')
+    command = [
+        sys.executable,
+        '-W',
+        'ignore',
+        '-m',
+        'glipv2_mmdet',
+        'detect',
+        *scenes * 400,
+        PROMPT,
+        '--threshold',
+        '0',
+    ]
+    command += ['--model', config, '--weights', weights, '--device', 'cpu', '--out', str(tmp_path / 'out')]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / 'out').glob('*.jpg'))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    records = json.loads((tmp_path / 'out/results.json').read_text())
+    assert process.returncode == 130 and b'Traceback' not in err
+    assert len(records) >= 2 and all((tmp_path / 'out' / record['picture']).is_file() for record in records)
