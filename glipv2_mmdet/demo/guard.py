@@ -51,6 +51,7 @@ _READ_BELOW = ('/assets/', '/static/', '/svelte/', f'{_API}/heartbeat/', f'{_API
 _WRITE = frozenset({_UPLOAD, *(f'{_API}/{name}' for name in ('queue/join', 'run/predict', 'cancel', 'reset'))})
 _WRITE_BELOW = (f'{_API}/call/',)
 
+_LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 _JSON_BYTES = 200_000  # a request is a prompt and some numbers
 _MULTIPART_BYTES = 20_000  # names and boundaries around a file
 _HEADERS = {
@@ -126,13 +127,19 @@ class RequestGuard:
         return _replay(body, receive)
 
     def _check_origin(self, headers: Headers) -> None:
-        host = urlsplit(f'//{headers.get("host", "")}').hostname or ''
+        host, port = _name_and_port(f'//{headers.get("host", "")}')
         if '*' not in self.hosts and host not in self.hosts:
             raise HTTPException(
                 400, f'The demo is not known under this name. Open it as {self.hosts[0]}, or name it with --public-url.'
             )
         origin = headers.get('origin')
-        if origin and urlsplit(origin).hostname not in (host, *self.hosts):
+        if not origin:
+            return
+        name, of_port = _name_and_port(origin)
+        # another port of this machine is another site: any local program may serve a page there. Behind a proxy the
+        # page has the proxy's port.
+        is_same = of_port == port and name in (host, *self.hosts)
+        if not is_same and (name not in self.hosts or name in _LOOPBACK):
             raise HTTPException(403, 'Requests from pages of other sites are refused.')
 
     def _check_files(self, body: bytes) -> None:
@@ -154,6 +161,20 @@ class RequestGuard:
                 waiting.extend(value.values())
             elif isinstance(value, list):
                 waiting.extend(value)
+
+
+def _name_and_port(address: str) -> tuple[str, int | None]:
+    """Host name and port of an address; a port that is the default of its scheme counts as none.
+
+    Raises:
+        HTTPException: it is malformed.
+    """
+    try:
+        parts = urlsplit(address)
+        name, port = parts.hostname or '', parts.port
+    except ValueError as error:
+        raise HTTPException(400, 'The Host or Origin of the request is malformed.') from error
+    return name, None if port in (None, 80, 443) else port
 
 
 def _bounded(receive: Receive, most: int, refusal: str) -> Receive:

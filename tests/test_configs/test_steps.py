@@ -28,6 +28,8 @@ def test_glipv2_t_pretrain_steps_at_full_width():
 
 #: Widths at which B and H take a step in seconds; everything else is the recipe's.
 SMALL = {
+    'backbone.pretrained': None,
+    'language_model.pretrained': None,
     'backbone.embed_dim': 16,
     'backbone.depths': (1, 1, 2, 1),
     'backbone.num_heads': (1, 1, 2, 2),

@@ -205,3 +205,25 @@ def test_nothing_is_loaded_from_elsewhere(client: TestClient) -> None:
         assert rules['default-src'] == "'self'" and rules['connect-src'] == "'self'" and rules['object-src'] == "'none'"
         assert not any('http' in rule or '*' in rule for rule in rules.values())
         assert answer.headers['x-content-type-options'] == 'nosniff'
+
+
+@pytest.mark.parametrize('header', ['host', 'origin'])
+@pytest.mark.parametrize('value', ['http://[::1', '[::1', 'http://127.0.0.1:99999', 'http://127.0.0.1:port'])
+def test_a_malformed_name_is_a_bad_request(client: TestClient, header: str, value: str) -> None:
+    value = value.removeprefix('http://') if header == 'host' else value if '//' in value else f'http://{value}'
+    answer = client.get('/', headers={header: value})
+    assert answer.status_code == 400 and 'malformed' in answer.text
+
+
+@pytest.mark.parametrize(
+    'origin, status',
+    [
+        ('http://127.0.0.1:7860', 200),
+        ('http://127.0.0.1:7861', 403),  # a page that another program of this machine serves
+        ('http://localhost:9000', 403),
+        ('http://127.0.0.1', 403),
+        ('null', 403),
+    ],
+)
+def test_another_port_of_this_machine_is_another_site(client: TestClient, origin: str, status: int) -> None:
+    assert client.post('/gradio_api/queue/join', json={}, headers={'origin': origin}).status_code == status
