@@ -10,6 +10,7 @@ crowd boxes are ignored, as the files mark them.
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -30,6 +31,7 @@ from benchmarks.report import make_parser, markdown_table, publish  # noqa: E402
 from benchmarks.setup_record import describe_setup, setup_sentence  # noqa: E402
 from glipv2_mmdet import GLIPv2Inferencer  # noqa: E402
 from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL, shipped_weights  # noqa: E402
+from glipv2_mmdet.export import OnnxDetector, export_onnx  # noqa: E402
 
 PHOTOS = ROOT / 'data/photos'
 #: Scores below are no detections, as in the config's own evaluation.
@@ -114,18 +116,37 @@ def evaluate(model: GLIPv2Inferencer, folder: Path, ann_file: str, words: Mappin
     return Accuracy(per_class, len(images))
 
 
-def images_per_second(model: GLIPv2Inferencer, repeats: int, batch_size: int) -> list[float]:
-    """Photos of 240 x 320 px in memory to boxes, ten names, all threads; one figure per run over 64 photos."""
+def speed_photos() -> list[np.ndarray]:
+    """64 photos of (240, 320, 3)."""
     height, width = SPEED_SIZE
     files = sorted((PHOTOS / 'voc2012_animals/images').glob('*.jpg'))[:64]
-    photos = [cv2.resize(cv2.imread(str(file))[..., ::-1], (width, height)) for file in files]
-    photos = [np.ascontiguousarray(photo) for photo in photos]
+    return [np.ascontiguousarray(cv2.resize(cv2.imread(str(file))[..., ::-1], (width, height))) for file in files]
+
+
+def images_per_second(model: GLIPv2Inferencer, repeats: int, batch_size: int) -> list[float]:
+    """Photos of 240 x 320 px in memory to boxes, ten names, all threads; one figure per run over 64 photos."""
+    photos = speed_photos()
     model.detect(photos[:batch_size], SPEED_NAMES, batch_size=batch_size)
     rates = []
     for _ in range(repeats):
         start = time.perf_counter()
         model.detect(photos, SPEED_NAMES, batch_size=batch_size)
         rates.append(len(photos) / (time.perf_counter() - start))
+    return rates
+
+
+def exported_images_per_second(model: GLIPv2Inferencer, repeats: int, threads: int) -> list[float]:
+    """The same photos and names through the exported model with its prompt folded in, one photo at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = OnnxDetector(export_onnx(model.model, model.pipeline, folder, SPEED_NAMES, fixed=True), threads)
+        photos = speed_photos()
+        runner.detect(photos[0])
+        rates = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            for photo in photos:
+                runner.detect(photo, threshold=0.3)
+            rates.append(len(photos) / (time.perf_counter() - start))
     return rates
 
 
@@ -145,11 +166,12 @@ def main() -> int:
     rows = []
     if not args.only_speed:
         rows = accuracy_rows(model, figures)
-    for batch_size in (1, 8):
-        rates = images_per_second(model, args.repeats, batch_size)
-        figures[f'mini_images_per_second_batch{batch_size}'] = [round(rate, 1) for rate in rates]
-        rows.append([f'{SPEED_SIZE[0]} x {SPEED_SIZE[1]} px, ten names, batch {batch_size}', '', '',
-                     f'{np.median(rates):.1f} images/s'])  # fmt: skip
+    rates = {f'batch {size}': images_per_second(model, args.repeats, size) for size in (1, 8)}
+    rates['ONNX'] = exported_images_per_second(model, args.repeats, args.threads)
+    for name, values in rates.items():
+        figures[f'mini_images_per_second_{name.replace(" ", "_").lower()}'] = [round(value, 1) for value in values]
+        speed = f'{np.median(values):.1f} images/s'
+        rows.append([f'{SPEED_SIZE[0]} x {SPEED_SIZE[1]} px, ten names, {name}', '', '', speed])
     table = markdown_table(['what', 'AP', 'AP50', 'photos'], rows, text=('what',))
     publish(figures, f'{setup_sentence("mini", figures)}\n\n{table}', args.json)
     return 0

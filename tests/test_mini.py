@@ -116,3 +116,18 @@ def test_values_that_half_precision_cannot_hold_are_refused(ship_mini, tmp_path,
 
 def test_only_a_shipped_model_has_shipped_weights():
     assert shipped_weights('glipv2-t') is None and set(SHIPPED_FILES) == {DEFAULT_MODEL}
+
+
+@pytest.mark.slow
+def test_as_onnx_it_finds_the_same_boxes(mini, tmp_path):
+    pytest.importorskip('onnx', reason="needs the extra 'export'")
+    pytest.importorskip('onnxruntime', reason="needs the extra 'export'")
+    from glipv2_mmdet.export import OnnxDetector, export_onnx
+
+    export_onnx(mini.model, mini.pipeline, tmp_path, ('cat', 'dog', 'person'), fixed=True)
+    runner = OnnxDetector(tmp_path / 'detector.onnx')
+    for photo in (CAT, ASTRONAUT):  # of other sizes than the one that was traced
+        found, ours = runner.detect(str(photo), threshold=0.3), mini.detect(photo, 'cat . dog . person', threshold=0.3)
+        assert len(found.boxes) > 0
+        np.testing.assert_allclose(found.boxes, ours.boxes, atol=0.05)
+        np.testing.assert_allclose(found.scores, ours.scores, atol=1e-4)

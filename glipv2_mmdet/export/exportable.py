@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glipv2_mmdet.models.backbones import TimmSwin
+from glipv2_mmdet.models.backbones import TimmBackbone, TimmSwin
 from glipv2_mmdet.models.backbones.timm_swin import PadFirstSwinBlock
 from glipv2_mmdet.models.detectors import GLIPv2
 from glipv2_mmdet.models.layers import BiAttention
@@ -92,10 +92,10 @@ def _region_ids(num_windows: int, window: int, shift: int, device: torch.device)
 def _check_parts(detector: nn.Module) -> None:
     if not isinstance(detector, GLIPv2):
         raise ExportError(f'A {type(detector).__name__} was given. Expected a GLIPv2 detector.')
-    if not isinstance(detector.backbone, TimmSwin):
+    if not isinstance(detector.backbone, TimmSwin) and not _is_convolutional(detector.backbone):
         raise ExportError(
-            f'The backbone is {type(detector.backbone).__name__}. Only TimmSwin has a form for every image size; '
-            'export a model with that backbone.'
+            f'The backbone is {type(detector.backbone).__name__}. Only TimmSwin, and TimmBackbone with a model of '
+            'convolutions, have a form for every image size; export a model with such a backbone.'
         )
     for name, what in (('caption_head', 'writes captions word by word'), ('vqa_head', 'answers questions')):
         if getattr(detector, name) is not None:
@@ -103,3 +103,11 @@ def _check_parts(detector: nn.Module) -> None:
                 f'The model has a {name}, which {what}; only boxes and masks are exported. Build it with '
                 f'model.{name}=None.'
             )
+
+
+def _is_convolutional(backbone: nn.Module) -> bool:
+    """Whether it is a timm model without attention, whose windows and positions would be fixed when it is traced.
+
+    Padding that makes strides come out even is fixed too, rightly: images have sides of multiples of 32.
+    """
+    return isinstance(backbone, TimmBackbone) and not any('attn' in name for name, _ in backbone.named_modules())
