@@ -2,8 +2,9 @@
 
     val_evaluator = dict(type='GroundedRefExpMetric', ann_file='data/coco/mdetr_annotations/finetune_refcoco_val.json')
 
-Published figures differ in what makes a box right. Most papers ask for an IoU of 0.5 (``precision@k``); MDETR's code, and
-figures made with it, ask for a generalised IoU of 0.5 (``giou_precision@k``), which is never larger. Both are reported.
+Published figures differ in what makes a box right. Most papers ask for an IoU of 0.5 (``precision@k``). MDETR's code
+asks for a generalised IoU of 0.5 (``giou_precision@k``), which is never larger. Both are reported.
+
 mmdet's ``MDETRStyleRefCocoDataset`` reads the same file. Its ``RefExpMetric`` has no masks, needs all three data
 sets in one file and stops at a picture without detections, hence this one.
 """
