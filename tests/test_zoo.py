@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import mmdet
 import mmengine.registry as mmengine_registry
 import pytest
 import yaml
-from mmdet.registry import MODELS
-from mmengine.config import Config
+from mmengine.config import config as mmengine_config
 
 import glipv2_mmdet.registry as own_registry
 from glipv2_mmdet.compat.config_package import offer_configs
@@ -62,26 +64,71 @@ def test_components_are_found_in_the_scope_of_this_package():
     assert own_registry.HOOKS.get('CheckpointHook').__module__.startswith('mmengine.')
 
 
-def test_a_config_of_ones_own_project_inherits_from_the_package(tmp_path, monkeypatch):
-    # an installed package, as far as mmengine looks at it
-    installed = tmp_path / 'site-packages/glipv2_mmdet'
-    (installed / '.mim').mkdir(parents=True)
-    for name in ('configs', 'model-index.yml'):
-        (installed / '.mim' / name).symlink_to(ROOT / name)
-    monkeypatch.setattr('mmengine.config.config.is_installed', lambda package: package == 'glipv2_mmdet')
-    monkeypatch.setattr('mmengine.config.config.get_installed_path', lambda package: str(installed))
-    offer_configs()  # a second call changes nothing
-    config = tmp_path / 'mine.py'
-    config.write_text(
-        "_base_ = 'glipv2_mmdet::glipv2/glipv2_nano_shapes_pretrain.py'\n"
-        'model = dict(bbox_head=dict(init_log_scale=-2.0))\n'
+OWN_CONFIG = (
+    "_base_ = 'glipv2_mmdet::glipv2/glipv2_nano_shapes_pretrain.py'\n"
+    'model = dict(bbox_head=dict(init_log_scale=-2.0))\n'
+)
+OWN_PROJECT = """
+import glipv2_mmdet
+import mmengine.registry
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+cfg = Config.fromfile('mine.py')
+assert cfg.model['_scope_'] == 'glipv2_mmdet', cfg.model
+model = MODELS.build(cfg.model)
+assert model.bbox_head.log_scale.item() == -2.0 and type(model.neck).__name__ == 'FPN'
+hook = mmengine.registry.HOOKS.build(cfg.default_hooks.logger)  # the runner asks mmengine's registry
+assert type(hook).__name__ == 'MetricsLoggerHook'
+assert get_config('glipv2_mmdet::glipv2/glipv2_nano_shapes_pretrain.py').model.type == 'GLIPv2'
+print(glipv2_mmdet.__file__)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path) -> Path:
+    """This package in a folder of its own, with what an editable install links beside it."""
+    package = tmp_path / 'elsewhere/glipv2_mmdet'
+    shutil.copytree(ROOT / 'glipv2_mmdet', package, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    (package / '.mim').mkdir()
+    for name in ('configs', 'tools', 'model-index.yml'):
+        (package / '.mim' / name).symlink_to(ROOT / name)
+    return package
+
+
+def in_own_project(folder: Path, package: Path) -> subprocess.CompletedProcess:
+    """Runs the code of another project in its folder, with nothing replaced in mmengine."""
+    folder.mkdir()
+    (folder / 'mine.py').write_text(OWN_CONFIG)
+    (folder / 'project.py').write_text(OWN_PROJECT)
+    return subprocess.run(
+        [sys.executable, 'project.py'],
+        cwd=folder,
+        env=dict(os.environ, PYTHONPATH=str(package.parent), OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    cfg = Config.fromfile(config)
-    assert cfg.model['_scope_'] == 'glipv2_mmdet'
-    model = MODELS.build(cfg.model)
-    assert model.bbox_head.log_scale.item() == -2.0 and type(model.neck).__name__ == 'FPN'
-    hook = mmengine_registry.HOOKS.build(cfg.default_hooks.logger)  # the runner asks mmengine's registry
-    assert type(hook).__name__ == 'MetricsLoggerHook'
+
+
+@pytest.mark.slow
+def test_a_config_of_ones_own_project_inherits_from_the_package(tmp_path, installed):
+    done = in_own_project(tmp_path / 'project', installed)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(str(installed / '__init__.py'))
+    offer_configs()
+    offer_configs()  # a second call changes nothing
+    assert not hasattr(mmengine_config.get_installed_path.__wrapped__, '__wrapped__')
+    assert mmengine_config.get_installed_path('mmdet') == str(Path(mmdet.__file__).parent)
+
+
+@pytest.mark.slow
+def test_a_package_without_its_configs_says_how_to_install_them(tmp_path, installed):
+    shutil.rmtree(installed / '.mim')
+    done = in_own_project(tmp_path / 'project', installed)
+    assert done.returncode == 1
+    assert 'The configs of glipv2_mmdet are not in' in done.stderr and 'pip install -e .' in done.stderr
 
 
 @pytest.mark.slow

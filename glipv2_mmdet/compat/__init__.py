@@ -19,8 +19,12 @@ def apply_compat() -> None:
     check_stack()
     from glipv2_mmdet.compat.config_package import offer_configs
     from glipv2_mmdet.compat.mmcv_ops import provide_mmcv_ops
+    from glipv2_mmdet.compat.mmdet_bert import repair_mmdet_bert
+    from glipv2_mmdet.compat.packed_text import keep_text_of_samples
     from glipv2_mmdet.compat.safe_load import allow_mmengine_checkpoints
 
     provide_mmcv_ops()
+    repair_mmdet_bert()
+    keep_text_of_samples()
     allow_mmengine_checkpoints()
     offer_configs()

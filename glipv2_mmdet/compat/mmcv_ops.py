@@ -2,7 +2,7 @@
 
 There is no compiled mmcv for current torch versions, and building one takes long. ``mmcv-lite`` has all
 but ``mmcv._ext``, without which ``import mmcv.ops`` (and so every mmdet model) fails. The stand-in carries
-the operations of ``torchvision_ops.py``; any other name exists too, so that imports work, and raises an
+the operations of ``mmcv_stand_in``; any other name exists too, so that imports work, and raises an
 error when it is called. A compiled mmcv is left untouched.
 
 Expiry: when mmcv falls back to torchvision by itself, or mmdet no longer imports ``mmcv.ops``.
@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NoReturn
 
-from glipv2_mmdet.compat import torchvision_ops
+from glipv2_mmdet.compat import mmcv_stand_in
 
 EXT_NAME = 'mmcv._ext'
 
@@ -72,8 +72,8 @@ class _StandInLoader(importlib.abc.Loader):
         return _StandIn(spec.name, __doc__)
 
     def exec_module(self, module: ModuleType) -> None:
-        for name in torchvision_ops.__all__:
-            setattr(module, name, getattr(torchvision_ops, name))
+        for name in mmcv_stand_in.__all__:
+            setattr(module, name, getattr(mmcv_stand_in, name))
 
 
 def _make_stand_in() -> ModuleType:
@@ -87,7 +87,7 @@ def _missing_op(name: str) -> Callable[..., NoReturn]:
     def call(*args, **kwargs) -> NoReturn:
         raise MissingOpError(
             f"Operation '{name}' of compiled mmcv was called, but this mmcv was installed without compiled "
-            f'operations. The stand-in has: {", ".join(torchvision_ops.__all__)}. Install a compiled mmcv '
+            f'operations. The stand-in has: {", ".join(mmcv_stand_in.__all__)}. Install a compiled mmcv '
             'that fits this torch, or use a component built on torch or torchvision instead.'
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os.path as osp
 import re
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmdet.datasets.base_det_dataset import BaseDetDataset
 from mmdet.registry import DATASETS
@@ -34,6 +34,15 @@ _EXPECTED = (
     'again.'
 )
 _MENTION = re.compile(r'\[/EN#(?P<chain>\d+)/(?P<types>[^\s\]]+) (?P<words>[^\]]*)\]')
+
+
+class Mention(NamedTuple):
+    """A marked phrase of a sentence."""
+
+    #: Place of its first character in the sentence without markup.
+    start: int
+    words: str
+    types: tuple[str, ...]
 
 
 class EntitiesError(ValueError):
@@ -135,28 +144,36 @@ class Flickr30kEntities(BaseDetDataset):
         name = osp.splitext(osp.basename(row['file_name']))[0]
         file = osp.join(self.sentences_folder, f'{name}.txt')
         mentions = parse_sentences(get_text(file, backend_args=self.backend_args))[int(row['sentence_id'])]
-        types, start = [], 0
+        types = []
         for spans in row['tokens_positive_eval']:
-            words = _words(row['caption'], spans)
-            # both follow the sentence; phrases without a box are in the markup only
-            found = next((k for k in range(start, len(mentions)) if mentions[k][0] == words), None)
+            words, start = _words(row['caption'], spans), spans[0][0]
+            same = [mention for mention in mentions if mention.words == words]
+            found = next((mention for mention in same if mention.start == start), None)
+            # words that are marked once need no place; those that are marked twice may be of two types
+            if found is None and len(same) == 1:
+                found = same[0]
             if found is None:
+                places = ', '.join(str(mention.start) for mention in same)
+                where = f'is marked at characters {places}, not at {start},' if same else 'is not'
                 raise EntitiesError(
-                    f'{place}: phrase {words!r} is not in sentence {row["sentence_id"]} of {file}; expected the same '
+                    f'{place}: phrase {words!r} {where} in sentence {row["sentence_id"]} of {file}; expected the same '
                     'release of Flickr30k Entities. Download it again, or leave sentences_folder out.'
                 )
-            types.append(mentions[found][1])
-            start = found + 1
+            types.append(found.types)
         return types
 
 
-def parse_sentences(text: str) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """(words, types) of every marked phrase of every line; 'notvisual' ones too, as they stand in the sentence."""
-    return [
-        [(match['words'], tuple(match['types'].split('/'))) for match in _MENTION.finditer(line)]
-        for line in text.splitlines()
-        if line.strip()
-    ]
+def parse_sentences(text: str) -> list[list[Mention]]:
+    """Every marked phrase of every line, in order; 'notvisual' ones too."""
+    return [_mentions(line) for line in text.splitlines() if line.strip()]
+
+
+def _mentions(line: str) -> list[Mention]:
+    line, mentions, markup = ' '.join(line.split()), [], 0
+    for match in _MENTION.finditer(line):
+        mentions.append(Mention(match.start() - markup, match['words'], tuple(match['types'].split('/'))))
+        markup += len(match.group()) - len(match['words'])
+    return mentions
 
 
 def _words(caption: str, spans: list[list[int]]) -> str:

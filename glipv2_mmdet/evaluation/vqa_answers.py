@@ -1,7 +1,8 @@
 """What VQA v2 counts as the same answer, and what an answer is worth when ten people gave ten.
 
 Pure functions on strings: the metric, the targets of training and the answer vocabulary are made with them.
-Source: the public VQA evaluation (Antol et al., 2015; Goyal et al., 2017); its rules, not its code.
+Source: the public VQA evaluation (Antol et al., 2015; Goyal et al., 2017); its rules, not its code. Those rules
+changed in March 2021. Both versions are here, see :data:`EVALUATORS`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 #: Answers per question, and how many of the others have to agree before an answer counts in full.
 NUM_ANNOTATORS, ENOUGH = 10, 3
 
+#: Versions of the official rule, the present one first. '2021': where annotators differ, their answers and the
+#: prediction are normalised in full; where all say the same, texts are compared as they stand (the answer may be text
+#: that was read in the image). '2017' (until March 2021): the prediction is always normalised in full, annotators'
+#: answers only in their punctuation, and only where annotators differ.
+EVALUATORS = ('2021', '2017')
+
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _NUMBER_WITH_COMMA = re.compile(r'\d,\d')
 _PERIOD = re.compile(r'\.(?!\d)')
+#: The official code passes the flag re.UNICODE (32) where the number of replacements belongs.
+_MAX_PERIODS = 32
 _ARTICLES = frozenset(('a', 'an', 'the'))
 _NUMBERS = {
     word: str(number) for number, word in enumerate('zero one two three four five six seven eight nine ten'.split())
@@ -68,12 +77,12 @@ _RESTORED = _restorations()
 
 
 def normalise_answer(answer: str) -> str:
-    """A prediction as it is compared: punctuation, number words, articles and apostrophes made uniform."""
-    return _normalise_words(normalise_punctuation(answer.replace('\n', ' ').replace('\t', ' ').strip()))
+    """An answer with punctuation, number words, articles and apostrophes made uniform."""
+    return _normalise_words(normalise_punctuation(_normalise_blanks(answer)))
 
 
 def normalise_punctuation(answer: str) -> str:
-    """The first half of :func:`normalise_answer`, which annotators' answers get too.
+    """The punctuation step of :func:`normalise_answer`, the only one for annotators' answers in the rule of 2017.
 
     A mark beside a blank, or any mark of a text with a number such as '1,000', is deleted; others become a blank.
     """
@@ -83,10 +92,10 @@ def normalise_punctuation(answer: str) -> str:
         # whether there is a blank beside it is asked of the text as it was given
         is_deleted = has_number or f'{mark} ' in answer or f' {mark}' in answer
         result = result.replace(mark, '' if is_deleted else ' ')
-    return _PERIOD.sub('', result)
+    return _PERIOD.sub('', result, count=_MAX_PERIODS)
 
 
-def vqa_accuracy(answer: str, annotators: Sequence[str]) -> float:
+def vqa_accuracy(answer: str, annotators: Sequence[str], evaluator: str = EVALUATORS[0]) -> float:
     """Official accuracy of one answer, in [0, 1].
 
     Each annotator is left out once; the answer gets a third of a point for each of the others who gave it, one point
@@ -95,20 +104,44 @@ def vqa_accuracy(answer: str, annotators: Sequence[str]) -> float:
     Args:
         answer: of the model, in any spelling.
         annotators: what people answered, usually ten of them, as the file has it.
+        evaluator: one of :data:`EVALUATORS`.
 
     Raises:
-        ValueError: no annotators.
+        ValueError: no annotators, or an unknown ``evaluator``.
     """
+    check_evaluator(evaluator)
     if not annotators:
         raise ValueError(
             'A question without annotated answers has no accuracy. Leave it out, or write results only '
             '(format_only=True).'
         )
-    answer = normalise_answer(answer)
-    if len(set(annotators)) > 1:
-        annotators = [normalise_punctuation(text) for text in annotators]
+    answer, annotators = _comparable(answer, annotators, evaluator)
     same = [text == answer for text in annotators]
     return sum(min(1.0, (sum(same) - agrees) / ENOUGH) for agrees in same) / len(same)
+
+
+def check_evaluator(evaluator: str) -> None:
+    """Refuse a version of the rule that does not exist.
+
+    Raises:
+        ValueError: ``evaluator`` is none of :data:`EVALUATORS`.
+    """
+    if evaluator not in EVALUATORS:
+        raise ValueError(
+            f"evaluator is {evaluator!r}. Expected one of {list(EVALUATORS)}: '2021' is the official rule since March "
+            "2021, '2017' the one before. Set evaluator='2021'."
+        )
+
+
+def _comparable(answer: str, annotators: Sequence[str], evaluator: str) -> tuple[str, list[str]]:
+    """The prediction and the annotators' answers in the form in which the rule compares them."""
+    if evaluator == '2017':
+        differ = len(set(annotators)) > 1
+        return normalise_answer(answer), [normalise_punctuation(text) if differ else text for text in annotators]
+    texts = [_normalise_blanks(text) for text in (answer, *annotators)]
+    if len(set(texts[1:])) > 1:
+        texts = [normalise_answer(text) for text in texts]
+    return texts[0], texts[1:]
 
 
 def leave_one_out_score(count: int) -> float:
@@ -157,6 +190,10 @@ def majority_answers(answers: Sequence[tuple[str, str]]) -> Mapping[str, str]:
     for question_type, answer in answers:
         counts.setdefault(question_type, Counter())[answer] += 1
     return {kind: min(found, key=lambda answer: (-found[answer], answer)) for kind, found in counts.items()}
+
+
+def _normalise_blanks(answer: str) -> str:
+    return answer.replace('\n', ' ').replace('\t', ' ').strip()
 
 
 def _normalise_words(answer: str) -> str:

@@ -19,7 +19,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_text
 from mmengine.logging import MMLogger
 
-from glipv2_mmdet.evaluation.vqa_answers import majority_answers, vqa_accuracy
+from glipv2_mmdet.evaluation.vqa_answers import EVALUATORS, check_evaluator, majority_answers, vqa_accuracy
 
 #: Figures of the baseline are named after those of the model.
 BASELINE = 'baseline_'
@@ -30,9 +30,11 @@ class VQAMetric(BaseMetric):
     """Mean official accuracy, as fractions: ``accuracy``, ``answer_type/<type>``, ``question_type/<type>``.
 
     Accuracy leaves out one of ten annotators at a time, see
-    :func:`~glipv2_mmdet.evaluation.vqa_answers.vqa_accuracy`.
+    :func:`~glipv2_mmdet.evaluation.vqa_answers.vqa_accuracy`. The figure ``evaluator`` says by which version of the
+    official rule it was computed (2021 or 2017).
 
     Args:
+        evaluator: version of the official rule: '2021' (since March 2021) or '2017' (before, as in older papers).
         outfile_prefix: writes ``<prefix>_results.json``, one ``{"question_id", "answer"}`` per question in the order
             of their ids. The server's convention is ``vqa_OpenEnded_mscoco_test2015_<model>_results.json``.
         format_only: writes the file and computes nothing; for questions without annotations.
@@ -42,7 +44,7 @@ class VQAMetric(BaseMetric):
         prefix: as in mmengine.
 
     Raises:
-        ValueError: ``format_only`` without ``outfile_prefix``, or together with a baseline.
+        ValueError: an unknown ``evaluator``, ``format_only`` without ``outfile_prefix``, or together with a baseline.
     """
 
     default_prefix = 'vqa'
@@ -52,10 +54,12 @@ class VQAMetric(BaseMetric):
         outfile_prefix: str | None = None,
         format_only: bool = False,
         baseline_ann_file: str | None = None,
+        evaluator: str = EVALUATORS[0],
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        check_evaluator(evaluator)
         if format_only and outfile_prefix is None:
             raise ValueError(
                 'format_only=True came without outfile_prefix, so nothing would be written. Set '
@@ -68,6 +72,7 @@ class VQAMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
         self.baseline_ann_file = baseline_ann_file
+        self.evaluator = evaluator
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keeps each question's best answer and what people said."""
@@ -104,13 +109,17 @@ class VQAMetric(BaseMetric):
                 f'question {unknown[0]}. List "gt_answers" in the meta_keys of PackDetInputs, or set '
                 'format_only=True for a split without annotations.'
             )
-        figures = _accuracies(results, [result['answer'] for result in results])
+        figures = _accuracies(results, [result['answer'] for result in results], self.evaluator)
         baseline = {}
         if self.baseline_ann_file is not None:
             common = _training_majority(self.baseline_ann_file)
-            baseline = _accuracies(results, [common.get(result['question_type'], common['']) for result in results])
-        MMLogger.get_current_instance().info('\n' + _table(figures, baseline, results))
-        return figures | {BASELINE + name: value for name, value in baseline.items()}
+            answers = [common.get(result['question_type'], common['']) for result in results]
+            baseline = _accuracies(results, answers, self.evaluator)
+        MMLogger.get_current_instance().info(
+            f'VQA accuracy by the official evaluator of {self.evaluator}\n' + _table(figures, baseline, results)
+        )
+        named = figures | {BASELINE + name: value for name, value in baseline.items()}
+        return named | {'evaluator': int(self.evaluator)}
 
     def _write(self, results: list[dict]) -> None:
         path = Path(f'{self.outfile_prefix}_results.json')
@@ -123,11 +132,11 @@ class VQAMetric(BaseMetric):
         MMLogger.get_current_instance().info(f'{path}: answers to {len(answers)} questions')
 
 
-def _accuracies(results: Sequence[dict], answers: Sequence[str]) -> dict[str, float]:
+def _accuracies(results: Sequence[dict], answers: Sequence[str], evaluator: str) -> dict[str, float]:
     """Mean accuracy over all questions and over those of each type."""
     scores: dict[str, list[float]] = defaultdict(list)
     for result, answer in zip(results, answers, strict=True):
-        score = vqa_accuracy(answer, result['gt_answers'])
+        score = vqa_accuracy(answer, result['gt_answers'], evaluator)
         for name in _groups(result):
             scores[name].append(score)
     return {name: float(np.mean(scores[name])) for name in sorted(scores)}

@@ -29,6 +29,8 @@ _BLANKS = re.compile(r'[_\s]+')
 # A dot inside a word ('v2.0', 'St.Bernard') does not separate; a run of dots separates once. It is tried from its
 # first dot only: from each of them, a hundred thousand dots would take minutes.
 _CLASS_BREAK = re.compile(r'(?<!\.)\.+(?=\s|$)')
+# A dot between blanks: no name has it, but a string of several names in one entry of a list does.
+_LONE_DOT = re.compile(r'(?<=\s)\.+(?=\s)')
 _LIKELY_SEPARATOR = re.compile(r'(?:[^\W\d]|\s)\.[^\W\d]|[,;|。，、\n]')
 
 
@@ -122,8 +124,9 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def clean_class_name(name: str) -> str:
-    """Turn a label into words: without ``(...)``, underscores and runs of blanks as one blank, stripped.
+    """Turn a label into words: without ``(...)`` and dots at the end, runs of blanks and underscores as one blank.
 
+    A dot at the end ('cat.', as some libraries want it) would join the phrase and lower its scores.
     Each pair of parentheses is removed on its own; GLIP and mmdet delete from the first '(' to the last ')'
     and keep a blank at the end. The tokens are the same for every LVIS name.
 
@@ -134,7 +137,7 @@ def clean_class_name(name: str) -> str:
         raise PromptError(f'Class name is {shorten(repr(name))} ({type(name).__name__}). Expected a text.')
     if '(' in name:
         name = _without_parentheses(name)
-    return _BLANKS.sub(' ', name).strip()
+    return _BLANKS.sub(' ', name).strip().rstrip(_ENDS)
 
 
 def _without_parentheses(name: str) -> str:
@@ -283,7 +286,32 @@ def parse_prompt(
                 'custom_entities=True, or drop them.'
             )
         return prompt_from_caption(text, tokens_positive)
-    return prompt_from_classes(_split_classes(text) if is_text else text, overrides)
+    if is_text:
+        return prompt_from_classes(_split_classes(text), overrides)
+    prompt = prompt_from_classes(text, overrides)
+    for name in prompt.names:
+        if _holds_several(name, is_alone=len(prompt.names) == 1):
+            _hint_at_list(name)
+    return prompt
+
+
+def _holds_several(name: str, is_alone: bool) -> bool:
+    """Whether an entry of a list looks like several names; commas and the like only where it is the one entry."""
+    words = name.strip(_ENDS)
+    if _LONE_DOT.search(words):
+        return True
+    return is_alone and len(words) <= 1000 and bool(_CLASS_BREAK.search(words) or _LIKELY_SEPARATOR.search(words))
+
+
+@lru_cache(maxsize=256)
+def _hint_at_list(name: str) -> None:
+    print_log(
+        f"'{shorten(name)}' in the list of class names is read as one class. If several are meant, give each an entry "
+        "of its own (['cat', 'dog']) or pass one string ('cat . dog'). If it is the prompt of one image, ask for that "
+        'image alone.',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def _split_classes(text: str) -> list[str]:

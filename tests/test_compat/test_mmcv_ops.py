@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import sys
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision.ops as tv
+from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack
 from mmcv.ops.modulated_deform_conv import modulated_deform_conv2d
 from mmcv.ops.multi_scale_deform_attn import (
     MultiScaleDeformableAttnFunction,
@@ -107,6 +109,22 @@ def test_soft_nms_drops_what_falls_below_the_minimum():
     assert kept.tolist() == [0, 2]
 
 
+def test_nms_match_groups_each_kept_box_with_those_it_suppresses():
+    boxes = [
+        [0, 0, 10, 10, 0.5],
+        [0, 0, 10, 9, 0.9],
+        [20, 20, 30, 30, 0.6],
+        [0, 0, 10, 5, 0.7],  # IoU 5 / 9 with the best
+        [20, 20, 30, 25, 0.4],  # IoU exactly 1 / 2, which is enough
+        [50, 50, 50, 50, 0.3],  # without area
+    ]
+    dets = torch.tensor(boxes)
+    groups = mmcv.ops.nms_match(dets, 0.5)
+    assert [group.tolist() for group in groups] == [[1, 3, 0], [2, 4], [5]]
+    assert [group.tolist() for group in mmcv.ops.nms_match(dets.numpy(), 0.95)] == [[1], [3], [2], [0], [4], [5]]
+    assert mmcv.ops.nms_match(torch.zeros(0, 5), 0.5) == []
+
+
 @pytest.mark.parametrize('offset', [0, 1])
 def test_bbox_overlaps_matches_the_plain_form(offset):
     first, second = random_boxes(4)[0], random_boxes(5, seed=1)[0]
@@ -165,6 +183,57 @@ def test_roi_align_takes_the_types_of_mixed_precision_forward_and_backward(dtype
 def test_roi_align_by_maximum_says_what_to_use():
     with pytest.raises(NotImplementedError, match="use pool_mode='avg'"):
         roi_align(torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 2, 2]]), (1, 1), 1.0, 0, 'max', True)
+
+
+def plain_roi_pool(features, roi, size, scale):
+    """mmcv's rule, written as it reads: parts rounded outwards, empty ones 0."""
+    image, x1, y1, x2, y2 = roi
+    start, length = (y1 * scale, x1 * scale), ((y2 + 1 - y1) * scale, (x2 + 1 - x1) * scale)
+    rows = []
+    for y in range(size[0]):
+        row = []
+        for x in range(size[1]):
+            low, high = [], []
+            for axis, part in enumerate((y, x)):
+                limit = features.shape[2 + axis]
+                low.append(min(max(math.floor(start[axis] + part * length[axis] / size[axis]), 0), limit))
+                high.append(min(max(math.ceil(start[axis] + (part + 1) * length[axis] / size[axis]), 0), limit))
+            part = features[int(image), :, low[0] : high[0], low[1] : high[1]]
+            row.append(part.amax((1, 2)) if part.numel() else torch.zeros(features.size(1)))
+        rows.append(torch.stack(row, dim=-1))
+    return torch.stack(rows, dim=-2)
+
+
+def test_roi_pool_takes_the_maximum_of_parts_rounded_outwards():
+    features = torch.randn(2, 3, 7, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    rois = [
+        [0.0, 1.0, 2.0, 12.5, 11.25],
+        [1.0, 3.0, 0.0, 4.0, 1.0],
+        [0.0, -40.0, 4.0, 30.0, 6.0],
+        [1.0, 0.0, 0.0, 17.0, 13.0],
+    ]
+    out = mmcv.ops.roi_pool(features, torch.tensor(rois), (2, 3), 0.5)
+    assert torch.equal(out, torch.stack([plain_roi_pool(features, roi, (2, 3), 0.5) for roi in rois]))
+    assert not out[2, :, :, 0].any()  # left of the map
+    upstream = torch.randn_like(out)
+    (gradient,) = torch.autograd.grad(out, features, upstream)
+    plain = torch.stack([plain_roi_pool(features, roi, (2, 3), 0.5) for roi in rois])
+    torch.testing.assert_close(gradient, torch.autograd.grad(plain, features, upstream)[0])
+
+
+def test_roi_pool_equals_torchvision_on_whole_pixels():
+    features = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    rois = torch.tensor([[0.0, 1, 2, 6, 7], [0.0, 0, 0, 3, 3]])
+    assert torch.equal(mmcv.ops.roi_pool(features, rois, (3, 2)), tv.roi_pool(features, rois, (3, 2)))
+
+
+def test_the_gradient_of_roi_pool_goes_to_the_first_of_equal_values():
+    features = torch.zeros(1, 1, 2, 3, requires_grad=True)
+    features.data[0, 0, 0, 2] = features.data[0, 0, 1, 0] = 1.0
+    mmcv.ops.roi_pool(features, torch.tensor([[0.0, 0, 0, 2, 1]]), 1).backward(torch.tensor([[[[5.0]]]]))
+    assert features.grad.tolist() == [[[[0, 0, 5.0], [0, 0, 0]]]]
+    turned = torch.tensor([[0.0, 5, 5, 3, 3]])  # ends before it starts
+    assert not mmcv.ops.roi_pool(features, turned, 1).any()
 
 
 def deform_inputs(dtype=torch.float32, groups=1, deform_groups=1, stride=1):
@@ -256,6 +325,105 @@ def test_modulated_deform_conv_equals_the_compiled_kernel(shared_dir, level, str
     torch.testing.assert_close(steering.grad, arrays[f'grad_offset_mask_{level}'], rtol=1e-4, atol=1e-5)
 
 
+COLUMNS = [[1.0, 2.0, 3.0]] * 3
+#: From mmcv's own CPU case of a fresh ModulatedDeformConv2dPack: kernel 2 x 2, padding 1, all weights 1, offsets 0.
+#: 12 rows of the convolution that makes offsets (y and x of 4 taps) and masks (4 taps), each 2 x 2.
+FRESH_OFFSET_WEIGHT_GRADIENT = [
+    [-7.0, -4.0, 0.0, 0.0],
+    [-9.0, 7.5, -6.0, 5.0],
+    [-4.0, -7.0, 0.0, 0.0],
+    [-7.5, -9.0, -5.0, -6.0],
+    [-7.0, -4.0, -7.0, -4.0],
+    [-6.0, 5.0, -9.0, 7.5],
+    [-4.0, -7.0, -4.0, -7.0],
+    [-5.0, -6.0, -7.5, -9.0],
+    [10.5, 6.0, 7.0, 4.0],
+    [6.0, 10.5, 4.0, 7.0],
+    [7.0, 4.0, 10.5, 6.0],
+    [4.0, 7.0, 6.0, 10.5],
+]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_a_fresh_modulated_layer_has_the_gradients_of_mmcvs_kernel(dtype):
+    layer = ModulatedDeformConv2dPack(1, 1, 2, stride=1, padding=1, bias=False).to(dtype)
+    torch.nn.init.ones_(layer.weight)
+    x = torch.tensor([[COLUMNS]], dtype=dtype, requires_grad=True)
+    out = layer(x)
+    out.sum().backward()
+    edge, middle = [0.5, 1.5, 2.5, 1.5], [1.0, 3.0, 5.0, 3.0]
+    assert out.tolist() == [[[edge, middle, middle, edge]]]
+    assert x.grad.tolist() == [[[[2.0] * 3] * 3]]
+    assert layer.weight.grad.flatten().tolist() == [9.0] * 4
+    assert layer.conv_offset.weight.grad.flatten(1).tolist() == FRESH_OFFSET_WEIGHT_GRADIENT
+    assert layer.conv_offset.bias.grad.tolist() == [-3.0, -1.5] * 4 + [4.5] * 4
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+@pytest.mark.parametrize('batch_size', [1, 10])
+def test_an_unmodulated_layer_has_the_gradients_of_mmcvs_kernel(dtype, tolerance, batch_size):
+    layer = DeformConv2dPack(1, 1, 2, im2col_step=2).to(dtype)
+    offset_weight = [
+        [0.1, 0.4, 0.6, 0.1],
+        [0.3, 0.2, 0.1, 0.3],
+        [0.5, 0.5, 0.2, 0.8],
+        [0.8, 0.3, 0.9, 0.1],
+        [0.3, 0.1, 0.2, 0.5],
+        [0.3, 0.7, 0.5, 0.3],
+        [0.6, 0.2, 0.5, 0.3],
+        [0.4, 0.1, 0.8, 0.4],
+    ]
+    with torch.no_grad():
+        layer.conv_offset.weight.copy_(torch.tensor(offset_weight).view(8, 1, 2, 2))
+        layer.conv_offset.bias.copy_(torch.tensor([0.7, 0.1, 0.8, 0.5, 0.6, 0.5, 0.4, 0.7]))
+        layer.weight.copy_(torch.tensor([0.4, 0.2, 0.1, 0.9]).view(1, 1, 2, 2))
+    image = torch.tensor([[[1.0, 2, 3], [0, 1, 2], [3, 5, 2]]], dtype=dtype)
+    x = image.repeat(batch_size, 1, 1, 1).requires_grad_()
+    out = layer(x)
+    out.sum().backward()
+
+    def same(actual, expected):
+        expected = torch.tensor(expected, dtype=dtype).expand_as(actual)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+    same(out, [[1.65, 0.0], [0.0, 0.0]])
+    same(x.grad, [[-0.666, 0.204, 0.0], [0.03, -0.416, 0.012], [0.0, 0.252, 0.129]])
+    offset_gradient = [1.44, -0.72, 0.0, 0.0, -0.1, -0.08, -0.54, -0.54]
+    same(layer.conv_offset.bias.grad / batch_size, offset_gradient)
+    by_pixel = [[[[value, 2 * value], [0.0, value]]] for value in offset_gradient]
+    same(layer.conv_offset.weight.grad / batch_size, by_pixel)
+    same(layer.weight.grad / batch_size, [[3.62, 0.0], [0.4, 0.18]])
+
+
+@pytest.mark.parametrize(('shift', 'slope'), [(-1.0, 0.0), (-0.999, 1.0), (-1.001, 0.0), (2.0, 0.0), (1.999, -2.0)])
+@pytest.mark.parametrize('axis', [0, 1])
+def test_the_offset_gradient_at_the_border_is_that_of_mmcvs_kernel(shift, slope, axis):
+    # a map of 2 x 2 that is 1 in its first and 2 in its second row (or column), sampled at one place
+    x = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    x = (x if axis == 0 else x.T).contiguous()[None, None]
+    offset = torch.zeros(1, 2, 2, 2)
+    offset[0, axis, 0, 0] = shift
+    offset.requires_grad_()
+    out = modulated_deform_conv2d(x, offset, torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1), None)
+    (gradient,) = torch.autograd.grad(out[0, 0, 0, 0], offset)
+    torch.testing.assert_close(gradient[0, :, 0, 0], torch.tensor([slope, 0.0] if axis == 0 else [0.0, slope]))
+
+
+def test_groups_strides_and_dilation_hold_the_taps_they_mean():
+    # kernel 1 x 2 with stride (2, 1), padding (0, 1), dilation (1, 3), 2 groups; columns of the taps: x - 1, x + 2
+    x = torch.ones(1, 2, 3, 3)
+    offset = torch.zeros(1, 8, 2, 2, requires_grad=True)
+    out = modulated_deform_conv2d(
+        x, offset, torch.ones(1, 4, 2, 2), torch.ones(1, 2, 1, 2), None, (2, 1), (0, 1), (1, 3), 1, 2
+    )
+    assert out.tolist() == [[[[2.0, 2.0]] * 2]]
+    (gradient,) = torch.autograd.grad(out.sum(), offset)
+    # y: the last row has nothing below it; x: column 2 has nothing right of it, and columns -1 and 3 are outside
+    y_first, y_second = [[0.0, 0.0], [0.0, -1.0]], [[0.0, 0.0], [-1.0, 0.0]]
+    x_first, x_second = [[0.0, 0.0]] * 2, [[-1.0, 0.0]] * 2
+    assert gradient[0].tolist() == [y_first, x_first, y_second, x_second] * 2
+
+
 @pytest.mark.parametrize('stride', [1, 2])
 def test_deform_conv_equals_torchvision_with_gradients(stride):
     x, offset, _, weight, _ = deform_inputs(stride=stride)
@@ -301,6 +469,35 @@ def test_sigmoid_focal_loss_gradient_is_that_of_the_function(reduction):
     logits = torch.randn(4, 3, dtype=torch.double, requires_grad=True)
     target = torch.tensor([0, 2, 3, 1])
     assert gradcheck(lambda x: mmcv.ops.sigmoid_focal_loss(x, target, 2.0, 0.25, None, reduction), (logits,))
+
+
+def test_softmax_focal_loss_by_formula():
+    logits = torch.tensor([[0.0, 2.0, 1.0], [-1.0, 0.5, 0.0], [3.0, -2.0, 1.0]])
+    target = torch.tensor([1, 0, -1])  # the last has no class and no loss
+    loss = mmcv.ops.softmax_focal_loss(logits, target, 2.0, 0.25, None, 'none')
+    probability = logits.softmax(1)[[0, 1], [1, 0]]
+    expected = -0.25 * (1 - probability) ** 2 * probability.log()
+    torch.testing.assert_close(loss, torch.cat((expected, torch.zeros(1))))
+    weighted = mmcv.ops.softmax_focal_loss(logits, target, 2.0, 0.25, torch.tensor([2.0, 3.0, 5.0]), 'none')
+    torch.testing.assert_close(weighted, loss * torch.tensor([3.0, 2.0, 1.0]))
+    mean = mmcv.ops.softmax_focal_loss(logits, target, 2.0, 0.25, None, 'mean')
+    torch.testing.assert_close(mean, loss.sum() / 3)
+
+
+@pytest.mark.parametrize('weight', [None, torch.tensor([2.0, 0.5, 3.0], dtype=torch.double)])
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_softmax_focal_loss_gradient_is_that_of_the_function(reduction, weight):
+    logits = torch.randn(4, 3, dtype=torch.double, requires_grad=True)
+    target = torch.tensor([0, 2, -1, 1])
+    assert gradcheck(lambda x: mmcv.ops.softmax_focal_loss(x, target, 1.5, 0.25, weight, reduction), (logits,))
+
+
+def test_softmax_focal_loss_of_an_impossible_class_is_finite_and_has_a_gradient():
+    logits = torch.tensor([[0.0, 500.0]], requires_grad=True)
+    loss = mmcv.ops.softmax_focal_loss(logits, torch.tensor([0]), 2.0, 0.25, None, 'sum')
+    assert loss.item() == pytest.approx(0.25 * 87.3365, rel=1e-4)  # -log of the smallest float32
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.tolist() == [[-0.25, 0.25]]
 
 
 def test_multi_scale_deformable_attention_equals_mmcvs_torch_form_with_gradients():

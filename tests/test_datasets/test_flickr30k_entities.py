@@ -73,6 +73,29 @@ def test_types_come_from_the_sentence_of_the_row(load, tmp_path):
     assert sample['phrase_types'] == [('people',), ('clothing',), ('animals', 'other')]
 
 
+def test_phrases_of_equal_words_get_the_type_at_their_own_place(load, tmp_path):
+    caption = 'It holds a ball , and it drops a ball .'
+    row = dict(ROW, caption=caption, sentence_id=0, tokens_positive_eval=[[[22, 24]], [[31, 37]]])
+    boxes = [_box([1, 2, 10, 20], (22, 24)), _box([0, 0, 5, 5], (31, 37))]
+    sentences = (
+        '[/EN#0/notvisual It] holds  [/EN#4/other a ball] , and [/EN#1/animals it] drops [/EN#2/scene/other a ball] .\n'
+    )
+    (sample,) = load(row, boxes, sentences, sentences_folder=str(tmp_path))
+    assert sample['phrase_types'] == [('animals',), ('scene', 'other')]
+    # the first of the two alone, and in the other order
+    first = dict(row, tokens_positive_eval=[[[31, 37]], [[9, 15]]])
+    boxes = [_box([1, 2, 10, 20], (9, 15)), _box([0, 0, 5, 5], (31, 37))]
+    (sample,) = load(first, boxes, sentences, sentences_folder=str(tmp_path))
+    assert sample['phrase_types'] == [('scene', 'other'), ('other',)]
+
+
+def test_words_that_are_marked_twice_elsewhere_are_refused(load, tmp_path):
+    row = dict(ROW, caption='a girl sees a girl and a girl', tokens_positive_eval=[[[23, 29]]], sentence_id=0)
+    sentences = '[/EN#1/people a girl] sees [/EN#2/animals a girl] and a girl\n'
+    with pytest.raises(EntitiesError, match="phrase 'a girl' is marked at characters 0, 12, not at 23, in sentence 0"):
+        load(row, [_box([1, 2, 10, 20], (23, 29))], sentences, sentences_folder=str(tmp_path))
+
+
 def test_annotations_that_do_not_fit_are_named(load, tmp_path):
     with pytest.raises(EntitiesError, match=r"row 153999: phrase 2 \('two goats'\) has no box"):
         load(ROW, BOXES[:1] + [_box([6, 0, 5, 5], (10, 21))])
@@ -92,7 +115,12 @@ def test_sentences_of_the_release_are_parsed(shared_dir):
     sentences = parse_sentences(file.read_text())
     assert len(sentences) == 5
     assert sum(map(len, sentences)) == file.read_text().count('[/EN#')
-    assert ('him', ('notvisual',)) in sentences[1] and sentences[0][0] == ('a sunny , dry day', ('scene',))
+    assert sentences[0][0] == (3, 'a sunny , dry day', ('scene',))
+    him = next(mention for mention in sentences[1] if mention.words == 'him')
+    plain = (
+        'An offensive player running with a football while a football player tries to stop him during a football game .'
+    )
+    assert him.types == ('notvisual',) and plain[him.start : him.start + 3] == 'him'
 
 
 def test_given_captions_of_shapes_reach_the_metric_with_their_boxes(shapes_dir):

@@ -62,6 +62,7 @@ RULES = [
         test='tests/test_zoo.py::test_a_config_of_ones_own_project_inherits_from_the_package',
         kind='python',
     ),
+    Rule(r'^python -m glipv2_mmdet\.run ', test='tests/test_run.py'),
     # all pages: python snippets
     Rule('.', test='tests/test_docs/test_extending.py', kind='python', pages=('docs/extending.md',)),
     Rule(

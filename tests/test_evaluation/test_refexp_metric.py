@@ -52,7 +52,33 @@ def test_precision_at_k_follows_the_scores_and_counts_half_overlap_as_right(tmp_
         found(2, [wrong], [0.9]),
         found(3, [], []),
     )
-    assert figures == {'refcoco/precision@1': 0.25, 'refcoco/precision@2': 0.5}
+    assert figures == {
+        'refcoco/precision@1': 0.25,
+        'refcoco/precision@2': 0.5,
+        'refcoco/giou_precision@1': 0.25,
+        'refcoco/giou_precision@2': 0.5,
+    }
+
+
+def test_iou_and_mdetrs_generalised_iou_differ_where_boxes_do_not_fill_the_box_around_both(tmp_path):
+    # target 10 x 10; found 10 x 10, moved by 1.5 both ways: IoU 72.25 / 127.75 = 0.566 and the box around both has
+    # 132.25, so GIoU = 0.566 - 4.5 / 132.25 = 0.532
+    # moved by 1.7: IoU 68.89 / 131.11 = 0.525, GIoU = 0.525 - 5.78 / 136.89 = 0.483
+    metric = GroundedRefExpMetric(write(tmp_path, *['refcoco'] * 3), topk=(1, 2))
+    near, far = [1.5, 1.5, 11.5, 11.5], [1.7, 1.7, 11.7, 11.7]
+    figures = evaluate(
+        metric, found(0, [near], [0.9]), found(1, [far], [0.9]), found(2, [far, near, [0, 0, 0, 0]], [0.9, 0.8, 0.7])
+    )
+    assert figures == {
+        'refcoco/precision@1': 1.0,
+        'refcoco/precision@2': 1.0,
+        'refcoco/giou_precision@1': 1 / 3,
+        'refcoco/giou_precision@2': 2 / 3,
+    }
+    only = GroundedRefExpMetric(write(tmp_path, 'refcoco'), topk=(1,), overlaps=('giou',))
+    assert evaluate(only, found(0, [far], [0.9])) == {'refcoco/giou_precision@1': 0.0}
+    with pytest.raises(ValueError, match="Overlap 'diou'; expected some of iou, giou"):
+        GroundedRefExpMetric(write(tmp_path, 'refcoco'), overlaps=('diou',))
 
 
 @pytest.mark.parametrize('encode', [False, True])
@@ -76,7 +102,7 @@ def test_mask_of_the_best_detection_is_measured(tmp_path, encode):
 
 
 def test_data_sets_of_one_file_are_told_apart(tmp_path):
-    metric = GroundedRefExpMetric(write(tmp_path, 'refcoco', 'refcoco+'), topk=(1,))
+    metric = GroundedRefExpMetric(write(tmp_path, 'refcoco', 'refcoco+'), topk=(1,), overlaps=('iou',))
     figures = evaluate(metric, found(0, [[0, 0, 10, 10]], [0.9]), found(1, [[5, 5, 10, 10]], [0.9]))
     assert figures == {'refcoco/precision@1': 1.0, 'refcoco+/precision@1': 0.0}
 

@@ -100,25 +100,50 @@ def test_soft_scores_count_the_answers_as_they_stand():
         soft_scores(['x'], 'hard')
 
 
+UNANIMOUS_AND_ONE = ['tv-remote'] * 9 + ['tv']
+
+
 @pytest.mark.parametrize(
-    ('answer', 'annotators', 'expected'),
+    ('answer', 'annotators', 'in_2021', 'in_2017'),
     [
-        ('yes', ['yes'] * 10, 1.0),
-        ('no', ['yes'] * 10, 0.0),
-        ('Yes.', ['yes'] * 10, 1.0),
-        ('yes', ['yes'] * 3 + ['no'] * 7, 0.9),  # 3 x 2/3 and 7 x 1
-        ('yes', ['yes'] * 2 + ['no'] * 8, 0.6),
-        ('no', ['yes'] * 9 + ['no'], 0.3),
-        ('two', ['2'] * 10, 1.0),  # number words of predictions are changed ...
-        ('2', ['two'] * 10, 0.0),  # ... those of people are not
-        ('tv remote', ['tv-remote'] * 10, 0.0),  # ten identical answers keep their punctuation
-        ('tv remote', ['tv-remote'] * 9 + ['tv'], 1.0),
-        ('dog', ['the dog'] * 5 + ['cat'] * 5, 0.0),
-        ("don't", ['dont'] * 10, 0.0),
+        ('yes', ['yes'] * 10, 1.0, 1.0),
+        ('no', ['yes'] * 10, 0.0, 0.0),
+        ('yes', ['yes'] * 3 + ['no'] * 7, 0.9, 0.9),  # 3 x 2/3 and 7 x 1
+        ('yes', ['yes'] * 2 + ['no'] * 8, 0.6, 0.6),
+        ('no', ['yes'] * 9 + ['no'], 0.3, 0.3),
+        # ten identical answers: as they stand in 2021; in 2017 only the prediction was changed
+        ('t-shirt', ['t-shirt'] * 10, 1.0, 0.0),
+        ('t shirt', ['t-shirt'] * 10, 0.0, 0.0),
+        ('Yes.', ['yes'] * 10, 0.0, 1.0),
+        ('two', ['2'] * 10, 0.0, 1.0),
+        ('two', ['two'] * 10, 1.0, 0.0),
+        ('the dog', ['the dog'] * 10, 1.0, 0.0),
+        ('dont', ['dont'] * 10, 1.0, 0.0),
+        ("don't", ['dont'] * 10, 0.0, 0.0),
+        (' STOP\n', ['STOP'] * 10, 1.0, 0.0),  # blanks at the ends never count
+        ('stop', ['STOP'] * 10, 0.0, 0.0),
+        ('yes', ['yes'] * 5 + [' yes\n'] * 5, 1.0, 1.0),
+        # different answers: both sides in full in 2021; people's punctuation alone in 2017
+        ('tv remote', UNANIMOUS_AND_ONE, 1.0, 1.0),
+        ('TV-remote', UNANIMOUS_AND_ONE, 1.0, 1.0),
+        ('dog', ['the dog'] * 5 + ['cat'] * 5, 1.0, 0.0),
+        ('2', ['two'] * 5 + ['three'] * 5, 1.0, 0.0),
+        ("don't", ['dont'] * 5 + ['stop'] * 5, 1.0, 0.0),
+        ('yes', ['Yes'] * 2 + ['yes'] + ['no'] * 7, 0.9, 0.3),
     ],
 )
-def test_official_accuracy(answer, annotators, expected):
-    assert vqa_accuracy(answer, annotators) == pytest.approx(expected)
+def test_official_accuracy_by_both_rules(answer, annotators, in_2021, in_2017):
+    assert vqa_accuracy(answer, annotators) == vqa_accuracy(answer, annotators, '2021') == pytest.approx(in_2021)
+    assert vqa_accuracy(answer, annotators, '2017') == pytest.approx(in_2017)
+
+
+def test_both_rules_remove_32_periods_at_most():
+    assert normalise_answer('.' * 33 + 'x') == '.x'
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match=r"evaluator is '2020'. Expected one of \['2021', '2017'\]"):
+        vqa_accuracy('yes', ['yes'], '2020')
 
 
 @pytest.mark.real_data

@@ -39,8 +39,15 @@ def test_accuracy_is_the_mean_of_each_group():
             'vqa/answer_type/number': 0.9,
             'vqa/question_type/is the': 0.65,
             'vqa/question_type/how many': 0.9,
+            'vqa/evaluator': 2021,
         }
     )
+
+
+@pytest.mark.parametrize(('settings', 'accuracy', 'year'), [({}, 1.0, 2021), (dict(evaluator='2017'), 0.0, 2017)])
+def test_the_rule_is_chosen_by_name_and_stands_in_the_figures(settings, accuracy, year):
+    figures = _evaluate([_sample(1, 't-shirt', ['t-shirt'] * 10)], **settings)
+    assert figures['vqa/accuracy'] == accuracy and figures['vqa/evaluator'] == year
 
 
 def test_the_baseline_gives_the_most_frequent_training_answer_of_each_type(tmp_path):
@@ -77,6 +84,8 @@ def test_errors_say_what_to_set(tmp_path):
         METRICS.build(dict(type='VQAMetric', format_only=True))
     with pytest.raises(ValueError, match='baseline_ann_file is for comparing'):
         METRICS.build(dict(type='VQAMetric', format_only=True, outfile_prefix='x', baseline_ann_file='y'))
+    with pytest.raises(ValueError, match="evaluator is '2020'"):
+        METRICS.build(dict(type='VQAMetric', evaluator='2020'))
     with pytest.raises(ValueError, match='1 of 1 questions have no annotated answers, for example question 4'):
         _evaluate([dict(question_id=4, pred_answers=Answers(('yes',), (0.5,)))])
     with pytest.raises(ValueError, match='question 4 has no pred_answers'):

@@ -41,6 +41,9 @@ def words(prompt: Prompt) -> list[list[str]]:
         ('dog (a (nested) remark)', 'dog'),
         ('open (bracket', 'open (bracket'),
         ('St. Bernard', 'St. Bernard'),
+        ('white cross.', 'white cross'),
+        ('white cross . ', 'white cross'),
+        ('the U.S.', 'the U.S'),
         ('cabinet/shelf', 'cabinet/shelf'),
         ('()', ''),
     ],
@@ -254,6 +257,42 @@ def test_a_likely_slip_is_hinted_at_once(text, hinted, warnings_seen):
     if hinted:
         assert f"'{text}' is read as one class" in warnings_seen[0]
         assert "('cat . dog') or pass a list" in warnings_seen[0]
+
+
+@pytest.mark.parametrize(
+    ('names', 'hinted'),
+    [
+        (['white cross . green star'], ['white cross . green star']),
+        (['cat. dog'], ['cat. dog']),
+        (['cat, dog'], ['cat, dog']),
+        # one prompt per image, as ground() takes them
+        (['green star . white cross', 'white cross'], ['green star . white cross']),
+        (['cat . dog.', 'bird ... fish'], ['cat . dog.', 'bird ... fish']),
+        # names that have a dot or a comma, in a list that shows how names are separated
+        (['St. Bernard', 'lamp, table', 'v2.0'], []),
+        (['v2.0'], []),
+        (['white cross.'], []),
+        (['a' * 2000 + ', b'], []),
+    ],
+)
+def test_an_entry_of_a_list_that_looks_like_several_names_is_hinted_at(names, hinted, warnings_seen):
+    from glipv2_mmdet.text import prompt
+
+    prompt._hint_at_list.cache_clear()
+    for _ in range(2):
+        parsed = parse_prompt(names)
+    assert parsed.names == tuple(names)
+    assert len(warnings_seen) == len(hinted)
+    for name, warning in zip(hinted, warnings_seen, strict=True):
+        assert f"'{name}' in the list of class names is read as one class" in warning
+        assert "['cat', 'dog']" in warning and "'cat . dog'" in warning
+
+
+def test_a_dot_at_the_end_of_a_class_name_is_no_part_of_the_phrase():
+    with_dots, without = parse_prompt(['white cross.', 'green star .']), parse_prompt(['white cross', 'green star'])
+    assert with_dots.text == without.text == 'white cross. green star'
+    assert [phrase.spans for phrase in with_dots.phrases] == [phrase.spans for phrase in without.phrases]
+    assert with_dots.names == ('white cross.', 'green star .')
 
 
 def test_a_list_is_a_class_list_and_a_string_a_caption():

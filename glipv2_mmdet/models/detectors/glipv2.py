@@ -290,14 +290,19 @@ class GLIPv2(BaseDetector):
             )
         name_phrases(sample.pred_instances, prompt)
 
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None) -> GroundingOutputs:
-        """Raw head outputs for one prompt per image, without decoding."""
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
+    ) -> GroundingOutputs | tuple[Tensor, ...]:
+        """Raw head outputs for one prompt per image, without decoding; under tracing only their three tensors."""
         tunings = [tuning_of(self, sample) for sample in batch_data_samples]
         prompts = [
             prompt_and_chunks(self, sample, tuning)[0]
             for sample, tuning in zip(batch_data_samples, tunings, strict=True)
         ]
-        return self.bbox_head(self.fusion(self.extract_feat(batch_inputs), self._encode(prompts, tunings)))
+        outputs = self.bbox_head(self.fusion(self.extract_feat(batch_inputs), self._encode(prompts, tunings)))
+        # a trace, such as that of mmdet's get_flops, takes tensors only
+        tensors = outputs.word_logits, outputs.box_deltas, outputs.centerness
+        return tensors if torch.jit.is_tracing() else outputs
 
     def _load_from_state_dict(self, state_dict: MutableMapping[str, Tensor], prefix: str, *args: Any) -> None:
         # mmengine loads what fits and only warns about the rest: a wrong file would train or predict from noise
