@@ -6,6 +6,7 @@ from glipv2_mmdet.datasets.few_shot import FewShotDataset, few_shot_indices
 from glipv2_mmdet.datasets.flickr30k_entities import Flickr30kEntities
 from glipv2_mmdet.datasets.glip_tsv import TSVPairs
 from glipv2_mmdet.datasets.image_text_stream import IndexedODVGDataset, WebDatasetPairs
+from glipv2_mmdet.datasets.lvis import GroundedLVISDataset
 from glipv2_mmdet.datasets.mdetr_grounding import MDETRGroundingDataset
 from glipv2_mmdet.datasets.negative_captions import WithNegativeCaptions
 from glipv2_mmdet.datasets.odvg import GroundedODVGDataset
@@ -24,6 +25,7 @@ __all__ = [
     'DetectionAsGrounding',
     'FewShotDataset',
     'Flickr30kEntities',
+    'GroundedLVISDataset',
     'GroundedODVGDataset',
     'IndexedODVGDataset',
     'LoadMasks',

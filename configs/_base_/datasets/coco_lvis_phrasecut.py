@@ -22,7 +22,7 @@ coco = dict(
     pipeline=coco_pipeline,
 )
 lvis = dict(
-    type='LVISV1Dataset',
+    type='GroundedLVISDataset',
     data_root=data_root + 'coco/',
     ann_file='annotations/lvis_v1_train.json',
     data_prefix=dict(img=''),

@@ -63,7 +63,7 @@ sources = dict(
         type='DetectionAsGrounding',
         pipeline=train_pipeline,
         dataset=dict(
-            type='LVISV1Dataset',
+            type='GroundedLVISDataset',
             data_root='data/coco/',
             ann_file='annotations/lvis_v1_train.json',
             data_prefix=dict(img=''),
