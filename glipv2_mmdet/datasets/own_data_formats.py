@@ -11,9 +11,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import yaml
-from PIL import Image
 
 from glipv2_mmdet.datasets.record_checks import is_number, read_json, require_boxes, require_size
+from glipv2_mmdet.image_reading import ImageInputError, read_head
 
 SPLITS = ('train', 'valid', 'test')
 _SPELLINGS = {'train': ('train',), 'valid': ('valid', 'val'), 'test': ('test',)}
@@ -299,9 +299,8 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """(width, height) from the head of the file."""
+    """(width, height) of the upright image, from the head of the file."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OwnDataError(f'"{path}" cannot be read as an image ({error}). Replace or remove it.') from error
+        return read_head(path).size
+    except ImageInputError as error:
+        raise OwnDataError(f'{error} Replace or remove it.') from error
