@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from glipv2_mmdet.apis.images import Decoder, ImageInputError, ImageInputs
-from glipv2_mmdet.datasets.own_data_formats import _size
+from glipv2_mmdet.datasets.own_data_files import image_size
 from glipv2_mmdet.datasets.transforms import LoadStreamedImage
 from glipv2_mmdet.demo.limits import Limits, read_image
 from glipv2_mmdet.export.runtime import preprocess
@@ -112,7 +112,7 @@ FILES = [
 def test_every_way_in_gives_the_same_upright_pixels(tmp_path, container, mode, orientation):
     file = tmp_path / f'a.{container.lower()}'
     file.write_bytes(encoded(mode, container, orientation))
-    assert read_head(file).size == _size(file) == (24, 16)
+    assert read_head(file).size == image_size(file) == (24, 16)
     read = {
         'path': next(iter(ImageInputs(file))).rgb,
         'bytes': next(iter(ImageInputs(file.read_bytes()))).rgb,

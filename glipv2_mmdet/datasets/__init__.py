@@ -1,6 +1,7 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
 from glipv2_mmdet.datasets.caption import CocoCaption
+from glipv2_mmdet.datasets.coco_detection import GroundedCocoDataset
 from glipv2_mmdet.datasets.detection_as_grounding import DetectionAsGrounding
 from glipv2_mmdet.datasets.few_shot import FewShotDataset, few_shot_indices
 from glipv2_mmdet.datasets.flickr30k_entities import Flickr30kEntities
@@ -25,6 +26,7 @@ __all__ = [
     'DetectionAsGrounding',
     'FewShotDataset',
     'Flickr30kEntities',
+    'GroundedCocoDataset',
     'GroundedLVISDataset',
     'GroundedODVGDataset',
     'IndexedODVGDataset',
