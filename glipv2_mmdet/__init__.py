@@ -13,5 +13,8 @@ apply_compat()
 # these import mmdet's models, so they come after the repair above
 from glipv2_mmdet import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
 from glipv2_mmdet.apis import GLIPv2Inferencer  # noqa: E402
+from glipv2_mmdet.compat.coco_by_name import join_categories_by_name  # noqa: E402
+
+join_categories_by_name()
 
 __all__ = ['GLIPv2Inferencer', '__version__']

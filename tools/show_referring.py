@@ -21,6 +21,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 
 from glipv2_mmdet.evaluation import PhraseCutMetric
+from glipv2_mmdet.image_decoding import decode_rgb
 
 COLOUR = (255, 0, 255)
 SIDE = 480  # shorter side of the painted picture, without the text
@@ -54,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         expected, predicted = metric.masks(sample.to_dict())
         words = re.sub(r'\W+', '_', sample.text).strip('_')
         file = args.out / f'{Path(sample.img_path).stem}_{sample.task_id}_{words}.png'
-        cv2.imwrite(str(file), paint(cv2.imread(sample.img_path), expected, predicted, f'{sample.text}: {iou:.2f}'))
+        picture = decode_rgb(Path(sample.img_path).read_bytes(), sample.img_path)[..., ::-1].copy()
+        cv2.imwrite(str(file), paint(picture, expected, predicted, f'{sample.text}: {iou:.2f}'))
         print(f'{file}: IoU {iou:.2f}, {len(sample.instances)} objects', flush=True)
 
 

@@ -1,14 +1,13 @@
 """Whatever holds images → RGB arrays with a name: arrays, PIL images, files, folders, patterns, videos, addresses.
 
-Files are decoded as the model's own pipeline decodes them (library, EXIF orientation), so that a path and the data
-loader of an evaluation give the same pixels.
+Orientation, depth, transparency and limits are decided in ``image_reading``. Usual files are decoded by OpenCV where
+the model's own pipeline does so, so that a path and the data loader of an evaluation give the same pixels.
 """
 
 from __future__ import annotations
 
 import glob
 import logging
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -16,38 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmengine.logging import print_log
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from glipv2_mmdet.apis.fetching import fetch, is_url
+from glipv2_mmdet.image_decoding import decode_rgb
+from glipv2_mmdet.image_reading import ImageInputError, open_image, rgb_of
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 _EXPECTED = (
-    'Expected an image file, folder, pattern, video or address, an RGB array (H, W, 3) of uint8, a PIL image, '
-    'or a list of these.'
+    'Expected an image file, folder, pattern, video or address, an RGB array (H, W, 3) of uint8, a PIL image, encoded '
+    'bytes, or a list of these.'
 )
-
-
-#: What decoders raise.
-_BROKEN = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    struct.error,
-    AttributeError,
-    IndexError,
-)
-
-
-class ImageInputError(ValueError):
-    """Something that is no image; the text names it and what was expected."""
+#: Types of one input; anything else that can be iterated over is a list of inputs.
+_ONE_INPUT = (str, PathLike, np.ndarray, Image.Image, bytes, bytearray, memoryview)
+#: Bytes of a file; no image within the limit of pixels is larger.
+_MAX_FILE = 2**31
 
 
 @dataclass(frozen=True)
@@ -65,35 +50,26 @@ class InputImage:
 
 @dataclass(frozen=True)
 class Decoder:
-    """How files become pixels: what the first step of a test pipeline says.
+    """How files become pixels: by the library that the first step of a test pipeline names.
 
     Args:
-        color_type: as in mmcv; 'color' turns the image as its EXIF tag says.
-        imdecode_backend: 'cv2', 'pillow', ...
+        imdecode_backend: 'cv2' decodes usual 8-bit files with OpenCV; with any other, Pillow decodes all files.
     """
 
-    color_type: str = 'color'
     imdecode_backend: str | None = 'cv2'
 
     @classmethod
     def of_step(cls, step: Mapping[str, Any]) -> Decoder:
         """That of a ``LoadImageFromFile`` step."""
-        return cls(step.get('color_type', 'color'), step.get('imdecode_backend', 'cv2'))
+        return cls(step.get('imdecode_backend', 'cv2'))
 
     def __call__(self, content: bytes, source: str) -> InputImage:
         """Decode an encoded image.
 
         Raises:
-            ImageInputError: it is none.
+            ImageInputError: it is none, or has too many pixels.
         """
-        try:
-            # bgr as the pipeline has it: cv2 turns channels in place and fails where there is no picture
-            bgr = mmcv.imfrombytes(content, self.color_type, backend=self.imdecode_backend)
-        except (*_BROKEN, cv2.error) as error:
-            raise ImageInputError(f'"{source}" cannot be read as an image: {error}') from error
-        if bgr is None:
-            raise ImageInputError(f'"{source}" cannot be read as an image: it is broken, or of another format.')
-        return InputImage(_as_rgb(bgr[..., ::-1] if bgr.ndim == 3 else bgr, source), source)
+        return InputImage(decode_rgb(content, source, self.imdecode_backend), source)
 
 
 class ImageInputs:
@@ -116,7 +92,7 @@ class ImageInputs:
         if frame_step < 1:
             raise ImageInputError(f'frame_step is {frame_step}. Expected 1 (every frame) or more.')
         self.decoder, self.frame_step = decoder, frame_step
-        is_list = not isinstance(inputs, (str, PathLike, np.ndarray, Image.Image)) and isinstance(inputs, Iterable)
+        is_list = not isinstance(inputs, _ONE_INPUT) and isinstance(inputs, Iterable)
         self.items = [item for given in (inputs if is_list else [inputs]) for item in _expand(given)]
         if not self.items:
             raise ImageInputError(f'The list of images is empty. {_EXPECTED}')
@@ -147,14 +123,12 @@ class ImageInputs:
             return InputImage(_as_rgb(item, 'array'), 'array')
         if isinstance(item, Image.Image):
             source = str(getattr(item, 'filename', '') or 'image')
-            try:  # Pillow decodes when it is asked for pixels
-                rgb = np.asarray(ImageOps.exif_transpose(item).convert('RGB'))
-            except _BROKEN as error:
-                raise ImageInputError(f'"{source}" cannot be read as an image: {error}') from error
-            return InputImage(_as_rgb(rgb, source), source)
+            return InputImage(_as_rgb(rgb_of(item, source), source), source)
+        if isinstance(item, bytes):
+            return self.decoder(item, 'bytes')
         if is_url(item):
             return self.decoder(fetch(item), item)
-        return self.decoder(Path(item).read_bytes(), str(item))
+        return self.decoder(_content(Path(item)), str(item))
 
 
 @dataclass(frozen=True)
@@ -186,9 +160,23 @@ class _Video:
             )
 
 
+def _content(path: Path) -> bytes:
+    """Bytes of a file whose header says that it is an image within the limits."""
+    try:
+        size = path.stat().st_size
+        if size > _MAX_FILE:
+            raise ImageInputError(f'"{path}" has {size / 1e9:.1f} GB; at most {_MAX_FILE / 1e9:.1f} GB are read.')
+        with open_image(path):  # before all of it is read
+            return path.read_bytes()
+    except OSError as error:  # vanished, not allowed, a broken disk
+        raise ImageInputError(f'"{path}" cannot be read as an image: {error}') from error
+
+
 def _expand(item: Any) -> Sequence[Any]:
     """One given thing to what can be read: arrays, PIL images, addresses, paths, found paths, videos."""
-    if isinstance(item, (np.ndarray, Image.Image)) or is_url(item):
+    if isinstance(item, (bytearray, memoryview)):
+        item = bytes(item)
+    if isinstance(item, (np.ndarray, Image.Image, bytes)) or is_url(item):
         return [item]
     if not isinstance(item, (str, PathLike)):
         raise ImageInputError(f'An image was given as {type(item).__name__} ({str(item)[:60]!r}). {_EXPECTED}')

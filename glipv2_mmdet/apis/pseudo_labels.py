@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
@@ -24,6 +23,8 @@ from torch import nn
 from glipv2_mmdet.datasets.image_text_stream import import_webdataset, write_pair
 from glipv2_mmdet.datasets.odvg_records import Place, parse_line
 from glipv2_mmdet.files import atomic_write
+from glipv2_mmdet.image_decoding import decode_rgb
+from glipv2_mmdet.image_reading import ImageInputError
 from glipv2_mmdet.models.checked_nms import checked_nms
 from glipv2_mmdet.text import find_noun_phrases
 
@@ -190,8 +191,9 @@ def _prepare(
         if not phrases:
             counts['no_phrase'] += 1
             continue
-        image = mmcv.imfrombytes(pair.image) if pair.image else None
-        if image is None:
+        try:
+            image = decode_rgb(pair.image or b'', pair.key)[..., ::-1]  # BGR, as in a pipeline
+        except ImageInputError:
             counts['unreadable'] += 1
             continue
         spans = [[list(span) for span in spans] for _, spans in phrases]

@@ -1,11 +1,13 @@
 """Data sets and transforms; importing this package registers them with mmdet."""
 
 from glipv2_mmdet.datasets.caption import CocoCaption
+from glipv2_mmdet.datasets.coco_detection import GroundedCocoDataset
 from glipv2_mmdet.datasets.detection_as_grounding import DetectionAsGrounding
 from glipv2_mmdet.datasets.few_shot import FewShotDataset, few_shot_indices
 from glipv2_mmdet.datasets.flickr30k_entities import Flickr30kEntities
 from glipv2_mmdet.datasets.glip_tsv import TSVPairs
 from glipv2_mmdet.datasets.image_text_stream import IndexedODVGDataset, WebDatasetPairs
+from glipv2_mmdet.datasets.lvis import GroundedLVISDataset
 from glipv2_mmdet.datasets.mdetr_grounding import MDETRGroundingDataset
 from glipv2_mmdet.datasets.negative_captions import WithNegativeCaptions
 from glipv2_mmdet.datasets.odvg import GroundedODVGDataset
@@ -24,6 +26,8 @@ __all__ = [
     'DetectionAsGrounding',
     'FewShotDataset',
     'Flickr30kEntities',
+    'GroundedCocoDataset',
+    'GroundedLVISDataset',
     'GroundedODVGDataset',
     'IndexedODVGDataset',
     'LoadMasks',

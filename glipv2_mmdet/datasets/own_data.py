@@ -17,11 +17,17 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from glipv2_mmdet.datasets.box_layout import TOLERANCE, refuse_corner_boxes
+from glipv2_mmdet.datasets.coco_records import refuse_all_crowds
+from glipv2_mmdet.datasets.image_sizes import StatedSize, corrected_sizes
+from glipv2_mmdet.datasets.own_data_files import is_file
 from glipv2_mmdet.datasets.own_data_formats import SPLITS, OwnDataError, read_splits
 from glipv2_mmdet.text import prompt_from_classes
 
 #: Share of the training images that become the validation where a folder has none.
 HELD_OUT = 5
+#: Characters of a class name.
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ def prepare_own_data(folder: str | Path, out_dir: str | Path) -> OwnData:
         PromptError: class names that make no prompt, for example two equal ones.
     """
     splits = read_splits(Path(folder))
+    taken = ', '.join(f'{name} from {content["source"]}' for name, content in splits.items())
+    print_log(f'Data of "{folder}": {taken}.', logger='current')
     warnings: list[str] = []
     splits = {name: _without_background(content) for name, content in _drop_dummy(splits).items()}
     if 'valid' not in splits:
@@ -122,10 +130,15 @@ def _hold_out(splits: dict[str, dict], warnings: list[str]) -> dict[str, dict]:
 def _common_classes(splits: dict[str, dict]) -> tuple[str, ...]:
     """Names in the order of the training split, the same in all of them."""
     names = {
-        split: [category['name'] for category in sorted(content['categories'], key=lambda item: item['id'])]
-        for split, content in splits.items()
+        split: [category['name'] for category in _in_order(content['categories'])] for split, content in splits.items()
     }
     train = names['train']
+    long = next((name for split in names.values() for name in split if len(name) > MAX_NAME), None)
+    if long is not None:
+        raise OwnDataError(
+            f'{splits["train"]["source"]}: a class name has {len(long)} characters ("{long[:60]}..."); expected at most '
+            f'{MAX_NAME}. Name the class in a few words.'
+        )
     for split, other in names.items():
         if set(other) != set(train):
             only_train, only_other = sorted(set(train) - set(other)), sorted(set(other) - set(train))
@@ -137,14 +150,23 @@ def _common_classes(splits: dict[str, dict]) -> tuple[str, ...]:
     return tuple(train)
 
 
+def _in_order(categories: list[dict]) -> list[dict]:
+    """By number; ids that are texts come last."""
+    return sorted(categories, key=lambda item: (isinstance(item['id'], str), item['id']))
+
+
 def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list[str]) -> dict:
     """The split with categories 1 to K in common order, whole annotations and only boxes that can be used."""
     source = content['source']
     names = {category['id']: category['name'] for category in content['categories']}
     ids = {name: number for number, name in enumerate(classes, start=1)}
     images = {image['id']: image for image in content['images']}
+    if len(names) < len(content['categories']):
+        twice = next(k for k, count in Counter(item['id'] for item in content['categories']).items() if count > 1)
+        raise OwnDataError(f'{source}: several categories have the id {twice}. Give each an id of its own.')
     _check_images(content, source)
-    annotations, unusable, counts = [], 0, Counter()
+    _check_sizes(content, source, warnings)
+    annotations, unusable, clipped, counts = [], 0, 0, Counter()
     for box in content['annotations']:
         place = f'{source}, annotation {box.get("id")}'
         if box['category_id'] not in names:
@@ -159,11 +181,13 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
             )
         image = images[box['image_id']]
         x, y, width, height = map(float, box['bbox'])
-        right, bottom = min(x + width, image['width']), min(y + height, image['height'])
+        edges = x, y, x + width, y + height
+        right, bottom = min(edges[2], image['width']), min(edges[3], image['height'])
         x, y = max(x, 0.0), max(y, 0.0)
         if right - x < 1 or bottom - y < 1:
             unusable += 1
             continue
+        clipped += any(abs(a - b) > TOLERANCE for a, b in zip(edges, (x, y, right, bottom), strict=True))
         name = names[box['category_id']]
         counts[name] += 1
         annotations.append(
@@ -178,6 +202,11 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
         )
     if split == 'train' and not annotations:
         raise OwnDataError(f'{source} has no usable box, so there is nothing to learn. Check the annotations.')
+    refuse_all_crowds([box['iscrowd'] for box in annotations], source, OwnDataError)
+    if clipped:
+        warnings.append(
+            f'{source}: {clipped} of {len(annotations)} boxes leave their image by more than a pixel, and are clipped.'
+        )
     if unusable:
         warnings.append(f'{source}: {unusable} boxes are smaller than a pixel or outside their image, and left out.')
     warnings += [f'{source}: category "{name}" has no box.' for name in classes if not counts[name]]
@@ -186,6 +215,26 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
         annotations=annotations,
         categories=[dict(id=number, name=name) for name, number in ids.items()],
     )
+
+
+def _check_sizes(content: dict, source: str, warnings: list[str]) -> None:
+    """Sizes of the upright images in place of exchanged ones; boxes that are corners are refused."""
+    boxes: dict[object, list] = {image['id']: [] for image in content['images']}
+    for box in content['annotations']:
+        boxes.get(box['image_id'], []).append(box['bbox'])
+    stated = [
+        StatedSize(image['file_name'], image['width'], image['height'], boxes[image['id']])
+        for image in content['images']
+    ]
+    known = [box for box in content['annotations'] if box['image_id'] in boxes]
+    frames = {image['id']: (image['width'], image['height']) for image in content['images']}
+    refuse_corner_boxes(
+        [box['bbox'] for box in known], [frames[box['image_id']] for box in known], source, OwnDataError
+    )
+    sizes, more = corrected_sizes(stated, source, OwnDataError)
+    warnings += more
+    for place, (width, height) in sizes.items():
+        content['images'][place].update(width=width, height=height)
 
 
 def _check_images(content: dict, source: str) -> None:
@@ -197,11 +246,12 @@ def _check_images(content: dict, source: str) -> None:
             f'{source}: {len(twice)} image ids occur more than once, for example {twice[0]}. Expected '
             'one entry per image: export the file again.'
         )
-    missing = [image['file_name'] for image in content['images'] if not Path(image['file_name']).is_file()]
+    missing = [image['file_name'] for image in content['images'] if not is_file(Path(image['file_name']))]
     if missing:
+        slash = 'Write / instead of \\ in "file_name". ' if '\\' in missing[0] else ''
         raise OwnDataError(
             f'{source}: {len(missing)} of {len(content["images"])} image files are missing, for '
-            f'example "{missing[0]}". Put the images there, or remove them from the file.'
+            f'example "{missing[0][:300]}". {slash}Put the images there, or remove them from the file.'
         )
 
 

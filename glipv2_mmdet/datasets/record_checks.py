@@ -51,7 +51,13 @@ def reading(place: str, error_type: type[ValueError], expected: str) -> Iterator
         raise error_type(f'{place}: {_what(error)}. {expected}') from error
 
 
-def read_json(path: str, error_type: type[ValueError], expected: str, backend_args: dict | None = None) -> Any:
+def read_json(
+    path: str,
+    error_type: type[ValueError],
+    expected: str,
+    backend_args: dict | None = None,
+    unique_keys: bool = False,
+) -> Any:
     """The content of a json file in UTF-8 (a byte order mark is fine) or UTF-16.
 
     Args:
@@ -59,15 +65,25 @@ def read_json(path: str, error_type: type[ValueError], expected: str, backend_ar
         error_type: of the reader.
         expected: the layout, and what to do: whole sentences.
         backend_args: as in mmengine.
+        unique_keys: refuse an object with a key twice, of which json would keep the last; costs time in large files.
 
     Raises:
         error_type: it is no json.
     """
     content = get(path, backend_args=backend_args)
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_unique if unique_keys else None)
     except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError, and numbers of 5,000 digits
         raise error_type(f'{path}: not json ({error}). {expected}') from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f'key "{shorten(twice)}" is given twice in one object')
+    return content
 
 
 def is_number(value: Any, least: float = -math.inf) -> bool:

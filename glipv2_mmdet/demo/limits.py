@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from glipv2_mmdet.image_reading import rgb_of
 from glipv2_mmdet.text import Prompt
 
 #: Pillow tries only these. Others are rare on web pages, and each more is a decoder that strangers may feed.
@@ -72,7 +73,7 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
     """Reads an uploaded image, upright as its camera says; the first picture of an animation.
 
     Returns:
-        (H, W, 3) uint8 RGB; transparent pixels are white.
+        (H, W, 3) uint8 RGB; see ``glipv2_mmdet.image_reading``.
 
     Raises:
         LimitError: the file is too large, has too many pixels, has another format or is damaged.
@@ -86,8 +87,7 @@ def read_image(path: str | Path, limits: Limits) -> np.ndarray:
             )
         with Image.open(path, formats=FORMATS) as image:  # reads the header
             _check_header(*image.size, limits)
-            image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            return rgb_of(image, 'upload')
     except LimitError:
         raise
     except FileNotFoundError as error:
@@ -157,14 +157,3 @@ def _check_header(width: int, height: int, limits: Limits) -> None:
             f'The image has {width} x {height} pixels, at most {limits.longest_side} along a side are '
             'accepted. Send a smaller copy.'
         )
-
-
-def _as_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith('I;16') or image.mode == 'I':  # 16 bits per pixel; convert() would cut at 255
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert('RGBA')
-        ground = Image.new('RGBA', image.size, 'white')
-        image = Image.alpha_composite(ground, image)
-    return np.asarray(image.convert('RGB'))

@@ -24,6 +24,7 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
 from glipv2_mmdet.compat.lvis_numpy import provide_numpy_float
+from glipv2_mmdet.datasets.category_names import describe_missing, join_names
 from glipv2_mmdet.datasets.record_checks import reading
 from glipv2_mmdet.evaluation.lvis_detections import ClassDetections, Detection, join
 from glipv2_mmdet.evaluation.phrasecut_metric import as_array
@@ -54,7 +55,8 @@ class GroundedLVISMetric(BaseMetric):
     those alone that an image was annotated for. A padded last batch of a distributed run counts once.
 
     Args:
-        ann_file: LVIS json with the ground truth; label k of a prediction is its k-th category.
+        ann_file: LVIS json with the ground truth. Labels follow the class names of the data set, which are joined with
+            its categories by name; without a data set, label k is the k-th category.
         metric: ``'bbox'``, ``'segm'`` or both.
         max_per_image: detections of an image that standard AP looks at.
         max_per_class: detections of a class that fixed AP looks at.
@@ -66,6 +68,7 @@ class GroundedLVISMetric(BaseMetric):
         ImportError: the ``lvis`` package is missing.
         FileNotFoundError: there is no such file.
         ValueError: another ``metric``, or a file that is none of LVIS.
+        CategoryNameError: on evaluating, class names that do not fit the file.
     """
 
     default_prefix = 'lvis'
@@ -96,6 +99,7 @@ class GroundedLVISMetric(BaseMetric):
         self.ann_file = ann_file
         self.max_per_image, self.max_per_class = max_per_image, max_per_class
         self._classes: dict[int, ClassDetections] = {}
+        self._by_label: tuple[int | None, ...] | None = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Adds the detections of a batch to those of their classes."""
@@ -146,16 +150,19 @@ class GroundedLVISMetric(BaseMetric):
                 f"Predictions of image {image_id} have no masks, which metric 'segm' needs. Evaluate a "
                 "model with a mask_head, or ask for metric='bbox'."
             )
-        if len(labels) > 0 and labels.max() >= len(self.category_ids):
+        by_label = self._categories_by_label()
+        if len(labels) > 0 and labels.max() >= len(by_label):
             raise ValueError(
                 f'Image {image_id} has label {labels.max()}, {self.ann_file} has '
-                f'{len(self.category_ids)} categories. Use the same file for data set and metric.'
+                f'{len(by_label)} categories. Use the same file for data set and metric.'
             )
         order = np.argsort(-scores, kind='stable')
         in_image_limit = np.zeros(len(scores), dtype=bool)
         in_image_limit[order[: self.max_per_image]] = True
         for label in np.unique(labels).tolist():
-            category = self.category_ids[label]
+            category = by_label[label]
+            if category is None:  # no category of the file: nothing to find, nothing that is wrong
+                continue
             rows = np.flatnonzero(labels == label)
             kept = self._classes.setdefault(category, ClassDetections(self.max_per_class))
             detections = None
@@ -172,6 +179,21 @@ class GroundedLVISMetric(BaseMetric):
                     for row in rows.tolist()
                 ]
             kept.add(image_id, rows, scores[rows], detections)
+
+    def _categories_by_label(self) -> tuple[int | None, ...]:
+        """Category id of each label; None for a class that the file lacks."""
+        if self._by_label is None:
+            names = (self.dataset_meta or {}).get('classes')
+            if names is None:
+                self._by_label = tuple(self.category_ids)
+            else:
+                given = {key: category['name'] for key, category in self.ground_truth.cats.items()}
+                joined = join_names(names, given, self.ann_file)
+                if joined.missing:
+                    text = describe_missing(joined.missing, names, list(given.values()), self.ann_file)
+                    MMLogger.get_current_instance().warning(text)
+                self._by_label = joined.ids
+        return self._by_label
 
     def _mask(self, found: dict[str, Any], row: int) -> dict | None:
         if 'segm' not in self.kinds:

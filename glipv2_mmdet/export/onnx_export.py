@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glipv2_mmdet import image_reading
 from glipv2_mmdet.export import runtime
 from glipv2_mmdet.export.exportable import ExportError, exportable
 from glipv2_mmdet.export.graphs import FixedPromptGraph, ImageTextGraph, MaskGraph, phrase_shares
@@ -110,10 +111,16 @@ def example_inputs(graph: nn.Module, image_size: Sequence[int] = EXAMPLE_SIZE) -
 
 
 def copy_runtime(folder: Path) -> None:
-    """Put the runner, which needs nothing of this package, beside a model."""
+    """Put the runner, which needs nothing of this package, beside a model: its files import each other by its name."""
     target = folder / RUNTIME_FOLDER
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(Path(runtime.__file__).parent, target, ignore=shutil.ignore_patterns('__pycache__'))
+    target.mkdir(parents=True)
+    names = {runtime.__name__: RUNTIME_FOLDER, image_reading.__name__: f'{RUNTIME_FOLDER}.image_reading'}
+    for file in (*sorted(Path(runtime.__file__).parent.glob('*.py')), Path(image_reading.__file__)):
+        text = file.read_text(encoding='utf-8')
+        for name, new_name in names.items():
+            text = text.replace(f'from {name}', f'from {new_name}')
+        (target / file.name).write_text(text, encoding='utf-8')
 
 
 def _export_masks(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from glipv2_mmdet.image_decoding import decode_rgb
 from glipv2_mmdet.text import Phrase, Prompt, phrase_scores, phrase_token_map, word_spans
 from glipv2_mmdet.visualization.palette import label_font
 from glipv2_mmdet.visualization.text_panel import PanelText, paint_panel
@@ -64,8 +65,9 @@ def word_heatmaps(
     Raises:
         PromptError: the text makes no prompt.
         FileNotFoundError: there is no such image.
+        ImageInputError: the file is no image.
     """
-    array = mmcv.imread(image) if isinstance(image, str) else image
+    array = decode_rgb(Path(image).read_bytes(), image)[..., ::-1].copy() if isinstance(image, str) else image
     steps = get_test_pipeline_cfg(detector.cfg.copy())
     steps = [step for step in steps if step['type'] not in ('LoadAnnotations', 'LoadMasks')]
     steps[0] = dict(type='mmdet.LoadImageFromNDArray')

@@ -158,6 +158,7 @@ def test_a_class_without_boxes_and_useless_boxes_are_warned_of(tmp_path):
     folder = write_roboflow(tmp_path / 'data', dict(train=coco(boxes), valid=coco()))
     data = prepare_own_data(folder, tmp_path / 'out')
     assert [warning.split(': ', 1)[1] for warning in data.warnings] == [
+        '1 of 2 boxes leave their image by more than a pixel, and are clipped.',
         '1 boxes are smaller than a pixel or outside their image, and left out.',
         'category "dog" has no box.',
     ]

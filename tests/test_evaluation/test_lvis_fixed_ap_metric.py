@@ -111,6 +111,24 @@ def test_ranks_are_joined_and_a_padded_picture_counts_once(made_up, monkeypatch)
     assert {f'lvis/{name}': value for name, value in joined.items()} == whole
 
 
+def test_labels_follow_the_names_of_the_data_set(made_up):
+    path, samples = made_up
+    settings = dict(metric=['bbox', 'segm'], max_per_class=12, max_per_image=10)
+    metric = build(path, **settings)
+    metric.dataset_meta = dict(classes=('no category', *(f'thing {k}' for k in range(9, 0, -1))))
+    for sample in samples:
+        found = sample['pred_instances']
+        metric.process({}, [dict(sample, pred_instances=dict(found, labels=9 - found['labels']))])
+    assert metric.evaluate(size=len(samples)) == evaluate(path, samples, **settings)
+
+
+def test_names_that_do_not_fit_the_file_are_refused(made_up):
+    metric = build(made_up[0])
+    metric.dataset_meta = dict(classes=('Thing 1', 'thing 2'))
+    with pytest.raises(ValueError, match=r'spelled otherwise in the file: "Thing 1" \(the file has "thing 1"\)'):
+        metric.process({}, made_up[1])
+
+
 # ---- by hand
 
 

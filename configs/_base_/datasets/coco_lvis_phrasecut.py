@@ -13,7 +13,7 @@ phrasecut_pipeline = [step for step in coco_pipeline if step['type'] != 'RandomF
 phrasecut_pipeline[-2] = dict(type='BuildPrompt')
 
 coco = dict(
-    type='CocoDataset',
+    type='GroundedCocoDataset',
     data_root=data_root + 'coco/',
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017/'),
@@ -22,7 +22,7 @@ coco = dict(
     pipeline=coco_pipeline,
 )
 lvis = dict(
-    type='LVISV1Dataset',
+    type='GroundedLVISDataset',
     data_root=data_root + 'coco/',
     ann_file='annotations/lvis_v1_train.json',
     data_prefix=dict(img=''),

@@ -29,7 +29,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=_base_.data_root,
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),

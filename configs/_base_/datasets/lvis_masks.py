@@ -7,14 +7,14 @@ train_pipeline[-2] = dict(type='BuildPrompt', max_negatives=85, full_probability
 
 train_dataloader = dict(
     dataset=dict(
-        type='LVISV1Dataset',
+        type='GroundedLVISDataset',
         ann_file='annotations/lvis_v1_train.json',
         data_prefix=dict(img=''),
         pipeline=train_pipeline,
     )
 )
 val_dataloader = dict(
-    dataset=dict(type='LVISV1Dataset', ann_file='annotations/lvis_v1_val.json', data_prefix=dict(img=''))
+    dataset=dict(type='GroundedLVISDataset', ann_file='annotations/lvis_v1_val.json', data_prefix=dict(img=''))
 )
 test_dataloader = val_dataloader
 

@@ -7,7 +7,7 @@ ann_file = 'annotations/lvis_v1_minival.json'
 
 val_dataloader = dict(
     # the annotations name folder and file of each picture
-    dataset=dict(type='LVISV1Dataset', ann_file=ann_file, data_prefix=dict(img=''))
+    dataset=dict(type='GroundedLVISDataset', ann_file=ann_file, data_prefix=dict(img=''))
 )
 test_dataloader = val_dataloader
 

@@ -14,7 +14,7 @@ train_dataloader = dict(
         shots=None,
         seed=3,
         dataset=dict(
-            type='CocoDataset',
+            type='GroundedCocoDataset',
             data_root=data_root,
             ann_file='train/' + ann_file,
             data_prefix=dict(img='train/'),

@@ -29,7 +29,7 @@ sources = dict(
         type='DetectionAsGrounding',
         pipeline=train_pipeline,
         dataset=dict(
-            type='CocoDataset',
+            type='GroundedCocoDataset',
             data_root='data/coco/',
             ann_file='annotations/instances_train2017.json',
             data_prefix=dict(img='train2017/'),
@@ -63,7 +63,7 @@ sources = dict(
         type='DetectionAsGrounding',
         pipeline=train_pipeline,
         dataset=dict(
-            type='LVISV1Dataset',
+            type='GroundedLVISDataset',
             data_root='data/coco/',
             ann_file='annotations/lvis_v1_train.json',
             data_prefix=dict(img=''),

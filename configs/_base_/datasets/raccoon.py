@@ -49,7 +49,7 @@ train_dataloader = dict(
     # 154 photos are 20 steps of two processes: starting the loader anew after each pass would slow them down
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root,
         ann_file='annotations/train.json',
         data_prefix=dict(img='images/'),
@@ -65,7 +65,7 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root,
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/'),

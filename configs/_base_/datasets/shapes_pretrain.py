@@ -90,7 +90,7 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root,
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/val/'),

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from glipv2_mmdet.datasets.odvg_records import ODVGError, Place, RecordParser, load_class_lists, parse_line
+from glipv2_mmdet.image_reading import ImageInputError, read_head
 
 _KEPT_MESSAGES = 20
 
@@ -103,12 +103,11 @@ def _check_words(sample: dict, place: Place, report: CheckReport) -> None:
 def _check_image(root: Path, sample: dict, place: Place, report: CheckReport) -> None:
     path = root / sample['img_path']
     try:
-        with Image.open(path) as image:
-            size = image.size
+        size = read_head(path).size
     except FileNotFoundError:
         report.add('missing_images', f'{place.file}:{place.record}: no file "{path}"')
-    except (UnidentifiedImageError, OSError) as error:
-        report.add('broken_images', f'{place.file}:{place.record}: "{path}" cannot be read ({error})')
+    except ImageInputError as error:
+        report.add('broken_images', f'{place.file}:{place.record}: {error}')
     else:
         if size != (sample['width'], sample['height']):
             report.add(

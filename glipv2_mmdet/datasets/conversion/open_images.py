@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from glipv2_mmdet.datasets.conversion.json_stream import GroupedRows
+from glipv2_mmdet.image_reading import read_head
 
 
 def open_images_class_names(class_file: str | Path) -> dict[str, str]:
@@ -38,6 +37,7 @@ def open_images_records(
         scratch_folder: see :class:`GroupedRows`.
 
     Raises:
+        ImageInputError: a broken image.
         ValueError: a class that ``class_file`` does not have, or a column that is missing.
     """
     counts = Counter() if counts is None else counts
@@ -48,8 +48,7 @@ def open_images_records(
             if not path.is_file():
                 counts['missing_images'] += 1
                 continue
-            with Image.open(path) as image:
-                width, height = image.size
+            width, height = read_head(path).size
             instances = [
                 {'bbox': [left * width, top * height, right * width, bottom * height], 'label': label}
                 for left, top, right, bottom, label in boxes[identity]

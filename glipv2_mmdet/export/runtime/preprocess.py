@@ -21,12 +21,14 @@ def read_image(image: np.ndarray | str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, from a file (which needs pillow) or checked as it is.
 
     Raises:
-        ValueError: an array of another kind.
+        ImportError: a file was given, and pillow is not installed.
+        ValueError: an array of another kind, or a file that is no image.
     """
     if isinstance(image, (str, Path)):
-        from PIL import Image
+        # arrays need no pillow
+        from glipv2_mmdet.image_reading import read_rgb
 
-        return np.asarray(Image.open(image).convert('RGB'))
+        return read_rgb(image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(
