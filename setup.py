@@ -21,10 +21,10 @@ MIM_PARTS = ('configs', 'tools', 'model-index.yml')
 # asking for mmcv would start a long compilation. The package checks for them when it is imported; the extra
 # 'mm' installs a matching set.
 INSTALL_REQUIRES = [
-    'torch>=2.1',
-    'torchvision>=0.16',
-    'transformers>=4.40',
-    'timm>=1.0',
+    'torch>=2.6',
+    'torchvision>=0.21',
+    'transformers>=5',
+    'timm>=1.0.22',
     'pycocotools',
     'numpy',
     'pillow',

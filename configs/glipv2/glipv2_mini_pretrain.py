@@ -27,7 +27,7 @@ train_dataloader = dict(
     sampler=dict(ratios=[6, 1, 0.5, 1.25, 1.25]), dataset=dict(dataset=dict(datasets=[*_base_.sources, *pairs]))
 )
 
-max_iters = 500
+max_iters = 300
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [

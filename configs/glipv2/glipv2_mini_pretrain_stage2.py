@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/schedules/mini.py',
 ]
 
-load_from = 'work_dirs/glipv2_mini_pretrain/iter_500.pth'
+load_from = 'work_dirs/glipv2_mini_pretrain/iter_300.pth'
 
 model = dict(
     inter_loss=dict(type='InterImageContrast', channels=128, text_channels=384, init_log_scale=-2.3, loss_weight=0.25)

@@ -34,13 +34,13 @@ class Requirement:
 
 #: In import order: a later package needs the earlier ones, and its own error would hide theirs.
 REQUIREMENTS = (
-    Requirement('torch', '2.1'),
-    Requirement('torchvision', '0.16'),
+    Requirement('torch', '2.6'),
+    Requirement('torchvision', '0.21'),
     Requirement('mmengine', '0.10.3'),
     Requirement('mmcv', '2.0.0'),
     Requirement('mmdet', '3.3.0'),
-    Requirement('transformers', '4.40'),
-    Requirement('timm', '1.0'),
+    Requirement('transformers', '5.0'),
+    Requirement('timm', '1.0.22'),
 )
 
 

@@ -216,10 +216,11 @@ def test_several_images_and_one_prompt_behind_them(run, scenes):
 
 
 def test_an_error_at_a_late_image_leaves_the_results_of_those_before(run, scenes, tmp_path):
-    code, out, err = run('detect', *scenes[:2], tmp_path / 'absent.jpg', PROMPT, '--out', tmp_path / 'out')
-    assert code == 2 and 'absent.jpg' in err
+    (tmp_path / 'damaged.jpg').write_bytes(b'no image')
+    code, _, err = run('detect', *scenes[:2], tmp_path / 'damaged.jpg', PROMPT, '--out', tmp_path / 'out')
+    assert code == 2 and 'damaged.jpg' in err
     records = json.loads((tmp_path / 'out/results.json').read_text())
-    assert len(records) == len(out.split(': ')) - 1 == len(list((tmp_path / 'out').glob('*.jpg')))
+    assert [record['source'] for record in records] == list(scenes[:2])
 
 
 def test_names_in_another_encoding_and_control_characters_are_written_as_escapes(run, scenes, tmp_path):
@@ -266,7 +267,7 @@ def test_ctrl_c_leaves_the_results_so_far(nano_files, scenes, tmp_path):
     command += ['--model', config, '--weights', weights, '--device', 'cpu', '--out', str(tmp_path / 'out')]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while len(list((tmp_path / 'out').glob('*.jpg'))) < 2:
+    while len(list((tmp_path / 'out').glob('*.jpg'))) < 3:  # the last one may have no numbers yet
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

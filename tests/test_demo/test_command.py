@@ -7,15 +7,20 @@ import tempfile
 import threading
 from pathlib import Path
 
+import cv2
 import httpx
 import pytest
 
 from glipv2_mmdet.cli import main
 
 
-def test_it_needs_a_model(capsys: pytest.CaptureFixture) -> None:
-    assert main(['demo']) == 2
-    assert 'No model was given. Expected at least one of --detect, --segment' in capsys.readouterr().err
+def test_the_example_photos_lie_where_the_page_may_read_them(tmp_path: Path) -> None:
+    from glipv2_mmdet.demo.examples import photo_examples
+
+    examples = photo_examples(tmp_path / 'examples')
+    assert [Path(example.image).name for example in examples] == ['cat.jpg', 'astronaut.jpg']
+    assert all(Path(example.image).parent == tmp_path / 'examples' for example in examples)
+    assert all(cv2.imread(example.image).shape[2] == 3 for example in examples)
 
 
 def test_a_model_has_one_checkpoint(capsys: pytest.CaptureFixture) -> None:
@@ -58,7 +63,8 @@ def test_it_serves_until_it_is_ended_and_leaves_no_uploads(
     visitor = threading.Thread(target=visit)
     visitor.start()
     try:
-        assert main(['demo', '--detect', 'glipv2-nano', '--device', 'cpu', '--port', str(port)]) == 0
+        # the shipped model, without options
+        assert main(['demo', '--device', 'cpu', '--port', str(port)]) == 0
     finally:
         ended.set()
         visitor.join()

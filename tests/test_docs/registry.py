@@ -43,7 +43,10 @@ def rule_of(snippet: Snippet) -> Rule | None:
 
 RULES = [
     # README.md, install.md, contributing.md: environment
-    Rule(r'^make (quickstart|test|test-fast|env|docs)$', reason='the whole run, by hand and in continuous integration'),
+    Rule(
+        r'^make (quickstart|test|test-fast|env|docs)( && source \.venv/bin/activate)?$',
+        reason='the whole run, by hand and in continuous integration',
+    ),
     Rule(r'^make soak$', reason='20 minutes; a sample of each campaign is tests/test_reliability'),
     Rule(r'^(pip|python -m pip) (install|download)', reason=INSTALLS),
     Rule(
