@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os.path as osp
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -269,10 +270,15 @@ def _read_spans(region: dict, caption: str, place: Place) -> list[list[int]]:
 
 
 def _occurrences(phrase: str, caption: str) -> Iterator[int]:
-    start = caption.find(phrase)
-    while start >= 0:
-        yield start
-        start = caption.find(phrase, start + 1)
+    """Where a phrase stands as whole words: 'car' is not in 'scarf'. Scripts without blanks have no such borders."""
+    before = r'(?<!\w)' if _is_in_words(phrase[0]) else ''
+    after = r'(?!\w)' if _is_in_words(phrase[-1]) else ''
+    yield from (match.start() for match in re.finditer(f'{before}(?={re.escape(phrase)}{after})', caption))
+
+
+def _is_in_words(character: str) -> bool:
+    """A letter or digit of a script that puts blanks between words (Latin, Greek, Cyrillic, Armenian)."""
+    return character.isalnum() and character < '\u0590'
 
 
 def _append_instance(sample: dict, box: Any, label: int, mask: Any, place: Place, counts: Counter[str]) -> None:

@@ -136,8 +136,8 @@ def _common_classes(splits: dict[str, dict]) -> tuple[str, ...]:
     long = next((name for split in names.values() for name in split if len(name) > MAX_NAME), None)
     if long is not None:
         raise OwnDataError(
-            f'{splits["train"]["source"]}: a class name has {len(long)} characters ("{long[:60]}..."); expected at most '
-            f'{MAX_NAME}. Name the class in a few words.'
+            f'{splits["train"]["source"]}: a class name has {len(long)} characters ("{long[:60]}..."); expected at '
+            f'most {MAX_NAME}. Name the class in a few words.'
         )
     for split, other in names.items():
         if set(other) != set(train):
@@ -172,7 +172,7 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
         if box['category_id'] not in names:
             raise OwnDataError(
                 f'{place} has category_id {box["category_id"]}; the categories of the file have the '
-                f'ids {sorted(names)}. Add the category, or correct the annotation.'
+                f'ids {list(names)}. Add the category, or correct the annotation.'
             )
         if box['image_id'] not in images:
             raise OwnDataError(
