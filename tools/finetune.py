@@ -27,6 +27,7 @@ from glipv2_mmdet.apis.finetuning_config import MODES, FinetuneSettings, read_ov
 from glipv2_mmdet.apis.model_names import tell_if_foreign
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.datasets.own_data import OwnDataError, prepare_own_data
+from glipv2_mmdet.engine.work_folder_lock import FolderInUseError, hold_folder
 from glipv2_mmdet.text import PromptError
 
 
@@ -75,6 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     tell_if_foreign(args.config)
     register_all_modules()
     work_dir = Path(args.work_dir or Path('work_dirs') / 'finetune' / Path(args.data).resolve().name)
+    try:
+        with hold_folder(work_dir):
+            return run_all(args, work_dir)
+    except FolderInUseError as error:
+        sys.stderr.write(f'finetune: {error}\n')
+        return 2
+
+
+def run_all(args: argparse.Namespace, work_dir: Path) -> int:
+    """All runs of a call; gives the exit code."""
     try:
         data = prepare_own_data(args.data, work_dir / 'data')
         overrides = read_overrides(args.prompts, data.classes) if args.prompts else {}

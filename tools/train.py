@@ -25,6 +25,7 @@ from glipv2_mmdet.compat.cpu_distributed import (
     use_single_precision_where_no_gpu,
 )
 from glipv2_mmdet.engine.ended_runs import explain_end
+from glipv2_mmdet.engine.work_folder_lock import FolderInUseError, hold_folder
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -91,9 +92,13 @@ def main() -> None:
     if use_cpu_where_no_gpu(cfg):
         start_cpu_group(cfg)
     setup_cache_size_limit_of_dynamo()
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    with explain_end(runner.work_dir):
-        runner.train()
+    try:
+        with hold_folder(cfg.work_dir, cfg.launcher):
+            runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+            with explain_end(runner.work_dir):
+                runner.train()
+    except FolderInUseError as error:
+        raise SystemExit(f'train: {error}') from error
     del runner
     leave_group()
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from glipv2_mmdet.apis.finetuning import FinetuneResult, evaluate_base, finetune, result_table
 from glipv2_mmdet.apis.finetuning_config import FinetuneSettings, base_config, read_overrides, training_config
 from glipv2_mmdet.datasets.own_data import prepare_own_data
+from glipv2_mmdet.engine.work_folder_lock import hold_folder
 from glipv2_mmdet.models import GLIPv2, TunedPromptError
 from glipv2_mmdet.text import PromptError
 
@@ -276,3 +277,14 @@ def test_the_command_names_what_is_wrong(base, data_folder, tmp_path, capsys):
     assert 'finetune: ' in (error := capsys.readouterr().err) and '"dog", which is no class of the data' in error
     assert main([*arguments, '--data', str(tmp_path)]) == 2
     assert 'no known layout' in capsys.readouterr().err
+
+
+def test_the_command_refuses_a_folder_in_use(base, data_folder, tmp_path, capsys):
+    from tools.finetune import main
+
+    arguments = ['--data', str(data_folder), '--config', base[0], '--base', base[1], '--work-dir', str(tmp_path)]
+    with hold_folder(tmp_path):
+        before = sorted(tmp_path.iterdir())
+        assert main(arguments) == 2
+        assert sorted(tmp_path.iterdir()) == before
+    assert capsys.readouterr().err.startswith(f'finetune: {tmp_path} is in use by process ')
