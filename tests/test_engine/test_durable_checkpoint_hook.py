@@ -1,5 +1,6 @@
 """A run whose checkpoints survive: what is on the disk at every moment, and what a resumed run stands on."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -87,9 +88,20 @@ def numbers(tmp_path):
 
 
 def run(
-    folder, numbers, steps=8, scores=(), stop=None, resume=False, load_from=None, seen=None, epochs=False, **settings
+    folder,
+    numbers,
+    steps=8,
+    scores=(),
+    stop=None,
+    resume=False,
+    load_from=None,
+    seen=None,
+    epochs=False,
+    lr=0.1,
+    batch_size=2,
+    **settings,
 ):
-    loader = dict(batch_size=2, num_workers=0, dataset=Lines(numbers), collate_fn=dict(type='default_collate'))
+    loader = dict(batch_size=batch_size, num_workers=0, dataset=Lines(numbers), collate_fn=dict(type='default_collate'))
     validation = (
         dict(
             val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
@@ -114,7 +126,7 @@ def run(
         train_cfg=dict(by_epoch=True, max_epochs=steps, val_interval=2)
         if epochs
         else dict(by_epoch=False, max_iters=steps, val_interval=4),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1)),
+        optim_wrapper=dict(optimizer=dict(type='Adam', lr=lr)),
         default_hooks=dict(
             logger=None,
             timer=None,
@@ -255,6 +267,23 @@ def test_other_training_data_are_refused_unless_they_are_wanted(tmp_path, number
     assert run(folder, numbers, resume=True, steps=6).iter == 6
     numbers.write_text('1\n2')
     assert run(folder, numbers, resume=True, data_changed='warn').iter == 8
+
+
+def test_a_changed_learning_rate_is_applied_and_another_batch_size_is_named(tmp_path, numbers, caplog):
+    folder = tmp_path / 'run'
+    run(folder, numbers, stop=5)
+    logger = logging.getLogger('glipv2_mmdet.test')
+    with pytest.MonkeyPatch.context() as patch:
+        # mmengine's logger of a run does not hand its records on
+        patch.setattr(Runner, 'build_logger', lambda *args, **kwargs: logger)
+        resumed = run(folder, numbers, resume=True, lr=0.01, batch_size=3)
+    assert resumed.iter == 8 and resumed.optim_wrapper.param_groups[0]['lr'] == 0.01
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert 'Settings changed since the checkpoint, and apply from here: lr 0.1 before, 0.01 now.' in warnings
+    assert any('1 process of 2 images (2 images per step), this run has 1 process of 3' in text for text in warnings)
+    caplog.clear()
+    assert run(folder, numbers, resume=True, lr=0.01, batch_size=3, steps=9).iter == 9
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
 @pytest.mark.parametrize('epochs', [False, True])
