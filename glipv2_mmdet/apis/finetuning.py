@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
 from glipv2_mmdet.apis.finetuning_config import MONITOR, FinetuneSettings, base_config, training_config
+from glipv2_mmdet.apis.finetuning_record import RESULT, check_reuse, write_record
 from glipv2_mmdet.checkpoints import read_checkpoint, save_checkpoint, state_dict_of
 from glipv2_mmdet.compat.cpu_distributed import use_single_precision_where_no_gpu
 from glipv2_mmdet.datasets.own_data import OwnData
@@ -89,17 +89,16 @@ def finetune(
         resume: return the result of a finished run, and go on with an unfinished one.
 
     Raises:
-        FileExistsError: the folder has a finished run, and ``resume`` was not given.
+        FileExistsError: the folder has a run, finished or not, and ``resume`` was not given.
+        OtherRunError: the folder has a run of other classes, data, base, config or settings.
     """
     run_dir = settings.run_dir
-    finished = run_dir / 'result.json'
+    finished = run_dir / RESULT
+    check_reuse(settings, data, resume)
     if finished.is_file():
-        if not resume:
-            raise FileExistsError(f'"{run_dir}" has a finished run. Give --resume to keep it, or another folder.')
         content = json.loads(finished.read_text())
         return FinetuneResult(**{**content, 'classes': tuple(content['classes'])})
-    if not resume:
-        shutil.rmtree(run_dir, ignore_errors=True)
+    write_record(settings, data)
     config = training_config(settings, data)
     config.resume = resume
     use_single_precision_where_no_gpu(config)
