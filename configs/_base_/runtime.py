@@ -10,7 +10,7 @@ default_hooks = dict(
     checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='StopOnNonFiniteHook'),
-    visualization=dict(type='DetVisualizationHook'),
+    visualization=dict(type='PictureHook'),
 )
 
 # tools/train.py and tools/test.py replace nccl by gloo where no GPU is visible

@@ -4,6 +4,7 @@ from glipv2_mmdet.engine.hooks import (
     DurableCheckpointHook,
     MetricsLoggerHook,
     NonFiniteError,
+    PictureHook,
     PromptCheckpointHook,
     StopOnNonFiniteHook,
 )
@@ -15,6 +16,7 @@ __all__ = [
     'MetricsLoggerHook',
     'MultiplyingOptimWrapperConstructor',
     'NonFiniteError',
+    'PictureHook',
     'PromptCheckpointHook',
     'ResumableTrainLoop',
     'StopOnNonFiniteHook',

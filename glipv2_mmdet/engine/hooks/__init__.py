@@ -2,6 +2,7 @@
 
 from glipv2_mmdet.engine.hooks.durable_checkpoint_hook import DurableCheckpointHook
 from glipv2_mmdet.engine.hooks.metrics_logger import MetricsLoggerHook
+from glipv2_mmdet.engine.hooks.picture_hook import PictureHook
 from glipv2_mmdet.engine.hooks.prompt_checkpoint_hook import PromptCheckpointHook
 from glipv2_mmdet.engine.hooks.stop_on_non_finite_hook import NonFiniteError, StopOnNonFiniteHook
 
@@ -9,6 +10,7 @@ __all__ = [
     'DurableCheckpointHook',
     'MetricsLoggerHook',
     'NonFiniteError',
+    'PictureHook',
     'PromptCheckpointHook',
     'StopOnNonFiniteHook',
 ]
