@@ -2,6 +2,7 @@
 
 from glipv2_mmdet.engine.hooks import (
     DurableCheckpointHook,
+    LoaderTimeoutHook,
     MetricsLoggerHook,
     NonFiniteError,
     PictureHook,
@@ -13,6 +14,7 @@ from glipv2_mmdet.engine.resumable_loop import ResumableTrainLoop
 
 __all__ = [
     'DurableCheckpointHook',
+    'LoaderTimeoutHook',
     'MetricsLoggerHook',
     'MultiplyingOptimWrapperConstructor',
     'NonFiniteError',

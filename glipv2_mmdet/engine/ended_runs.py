@@ -41,7 +41,8 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
     """Around a training: an error that ends it comes with the way to go on; SIGTERM is answered with it as well.
 
     Raises:
-        RunEndedError: a process that loads data was killed, or the connection to another rank is lost.
+        RunEndedError: a process that loads data was killed or delivers nothing, or the connection to another rank is
+            lost.
     """
     with _say_on_sigterm(work_dir):
         try:
@@ -54,6 +55,13 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
                 raise RunEndedError(
                     f'A process that loads data was ended from outside ({text}). Often the machine ran out of memory '
                     '(dmesg tells), or /dev/shm is too small: a smaller train_dataloader.num_workers needs less. '
+                    f'{how_to_go_on(work_dir)}'
+                ) from error
+            if isinstance(error, RuntimeError) and 'DataLoader timed out' in text:
+                raise RunEndedError(
+                    f'No batch came from the processes that load data ({text}). One of them ran out of memory (its '
+                    'error is further up: fewer train_dataloader.num_workers or smaller images need less), or waits '
+                    'for a file that never comes. If loading is only slow, raise default_hooks.loader_timeout.seconds. '
                     f'{how_to_go_on(work_dir)}'
                 ) from error
             if isinstance(error, RuntimeError) and any(part in text for part in _LOST_PEER):
