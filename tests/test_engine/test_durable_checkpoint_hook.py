@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -436,3 +437,46 @@ def test_safetensors_are_loaded_not_resumed_and_refused_when_cut_off(tmp_path, n
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match='is damaged: it cannot be read as safetensors'):
         run(tmp_path / 'cut', numbers, load_from=str(weights))
+
+
+def test_a_note_that_is_no_text_is_passed_over_and_a_folder_of_its_name_refused(tmp_path, numbers):
+    folder = tmp_path / 'run'
+    run(folder, numbers, stop=7)
+    (folder / 'last_checkpoint').write_bytes(b'\x80\x81')
+    resumed = run(folder, numbers, resume=True)
+    assert resumed.iter == 8 and resumed._load_from == str(folder / 'iter_6.pth')
+    (folder / 'last_checkpoint').unlink()
+    (folder / 'last_checkpoint').mkdir()
+    with pytest.raises(CheckpointError, match='last_checkpoint" is a folder, and the run writes a file of that name'):
+        run(folder, numbers, resume=True, steps=10)
+
+
+def test_ctrl_c_is_one_line_with_the_way_to_go_on(tmp_path, capsys):
+    (tmp_path / 'last_checkpoint').write_text('runs/iter_4.pth')
+    with pytest.raises(SystemExit) as caught, explain_end(tmp_path):
+        signal.raise_signal(signal.SIGINT)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == (
+        'Stopped by Ctrl-C. The last checkpoint is runs/iter_4.pth. To go on from it, give the same command with '
+        '--resume.\n'
+    )
+
+
+@pytest.mark.parametrize('kind', ['full', 'closed', 'broken pipe'])
+def test_output_that_cannot_be_written_does_not_end_a_training(tmp_path, monkeypatch, kind):
+    if kind == 'broken pipe':
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = os.fdopen(writer, 'w', buffering=1)
+    else:
+        stream = open('/dev/full' if kind == 'full' else tmp_path / 'out', 'w', buffering=1)
+        if kind == 'closed':
+            stream.close()
+    monkeypatch.setattr(sys, 'stdout', stream)
+    with explain_end(tmp_path):
+        print('as pycocotools does', flush=True)
+        reached = True
+    assert reached and sys.stdout is stream
+    if kind != 'closed':
+        with pytest.raises(OSError, match=r'No space|Broken pipe'):
+            stream.close()

@@ -22,7 +22,12 @@ from mmengine.runner import BaseLoop, Runner
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError, describe_data, differences
 from glipv2_mmdet.engine.resumed_settings import apply_changed_settings, changed_run, describe_run, settings_of_groups
-from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, newest_whole, require_whole
+from glipv2_mmdet.engine.whole_checkpoints import (
+    LAST_CHECKPOINT,
+    newest_whole,
+    require_place_for_note,
+    require_whole,
+)
 from glipv2_mmdet.files import DiskFullError, atomic_write, remove_leftovers
 
 _LEAST_KEPT = 2
@@ -212,6 +217,8 @@ class DurableCheckpointHook(CheckpointHook):
 
     def _choose(self, runner: Runner, training: bool) -> str | None:
         """The file to load, in the main process."""
+        if training:
+            require_place_for_note(Path(runner.work_dir) / LAST_CHECKPOINT)
         named = runner._load_from
         if named is not None:
             if runner._resume and str(named).endswith('.safetensors'):
