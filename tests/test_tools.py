@@ -12,6 +12,7 @@ import pytest
 from mmengine.config import Config
 
 from glipv2_mmdet.compat.cpu_distributed import use_cpu_where_no_gpu, use_single_precision_where_no_gpu
+from glipv2_mmdet.engine.work_folder_lock import hold_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = REPOSITORY / 'tools'
@@ -317,6 +318,15 @@ def test_slurm_train_asks_for_what_it_uses(tmp_path):
         'slurm',
         '--resume',
     ]
+
+
+def test_training_in_a_folder_in_use_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(CONFIG), '--work-dir', str(tmp_path)])
+    with hold_folder(tmp_path):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(SystemExit, match=f'^train: {tmp_path} is in use by process {os.getpid()} on host'):
+            load_tool('train').main()
+        assert sorted(tmp_path.iterdir()) == before
 
 
 # ---- real runs

@@ -17,6 +17,7 @@ import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import glipv2_mmdet  # noqa: F401
 
@@ -25,10 +26,12 @@ from mmdet.utils import register_all_modules
 
 from glipv2_mmdet.apis.finetuning import evaluate_base, finetune, result_table, split_that_counts
 from glipv2_mmdet.apis.finetuning_config import MODES, FinetuneSettings, read_overrides
+from glipv2_mmdet.apis.finetuning_record import check_reuse, move_data
 from glipv2_mmdet.apis.model_names import config_of, tell_if_foreign
 from glipv2_mmdet.apis.shipped_weights import DEFAULT_MODEL, shipped_weights
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.datasets.own_data import OwnDataError, prepare_own_data
+from glipv2_mmdet.engine.work_folder_lock import FolderInUseError, hold_folder
 from glipv2_mmdet.text import PromptError
 
 
@@ -85,7 +88,17 @@ def main(argv: list[str] | None = None) -> int:
     register_all_modules()
     work_dir = Path(args.work_dir or Path('work_dirs') / 'finetune' / Path(args.data).resolve().name)
     try:
-        data = prepare_own_data(args.data, work_dir / 'data')
+        with hold_folder(work_dir), TemporaryDirectory(dir=work_dir, prefix='data_') as staging:
+            return run_all(args, work_dir, Path(staging))
+    except FolderInUseError as error:
+        sys.stderr.write(f'finetune: {error}\n')
+        return 2
+
+
+def run_all(args: argparse.Namespace, work_dir: Path, staging: Path) -> int:
+    """All runs of a call; gives the exit code. Data wait in ``staging`` until no earlier run speaks against them."""
+    try:
+        data = prepare_own_data(args.data, staging)
         overrides = read_overrides(args.prompts, data.classes) if args.prompts else {}
         # all settings are checked before the first run starts
         runs = [
@@ -106,6 +119,9 @@ def main(argv: list[str] | None = None) -> int:
             )
             for mode, number, seed in itertools.product(args.modes, args.shots, args.seeds)
         ]
+        for settings in runs:
+            check_reuse(settings, data, args.resume)
+        data = move_data(data, work_dir / 'data')
         print(
             f'{len(data.classes)} classes ({", ".join(data.classes[:5])}{", ..." if len(data.classes) > 5 else ""}), '
             f'figures on the {split_that_counts(data)} split',

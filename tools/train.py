@@ -29,6 +29,7 @@ from glipv2_mmdet.compat.cpu_distributed import (
 )
 from glipv2_mmdet.engine.ended_runs import explain_end
 from glipv2_mmdet.engine.starting_weights import brings_checkpoint, prepare_starting_weights
+from glipv2_mmdet.engine.work_folder_lock import FolderInUseError, hold_folder
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -100,17 +101,18 @@ def main() -> int:
     if use_cpu_where_no_gpu(cfg):
         start_cpu_group(cfg)
     setup_cache_size_limit_of_dynamo()
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     try:
-        # once more when the run starts; here it can stop before the data are read
-        prepare_starting_weights(runner.model, brings_checkpoint(cfg))
-    except PretrainedWeightsError as error:
+        with hold_folder(cfg.work_dir, cfg.launcher):
+            runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+            # once more when the run starts; here it can stop before the data are read
+            prepare_starting_weights(runner.model, brings_checkpoint(cfg))
+            with explain_end(runner.work_dir):
+                runner.train()
+    except (FolderInUseError, PretrainedWeightsError) as error:
         if is_main_process():
             sys.stderr.write(f'train: {error}\n')
         leave_group()
         return 2
-    with explain_end(runner.work_dir):
-        runner.train()
     del runner
     leave_group()
     return 0

@@ -9,8 +9,9 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    loader_timeout=dict(type='LoaderTimeoutHook', seconds=600),
     non_finite=dict(type='StopOnNonFiniteHook'),
-    visualization=dict(type='DetVisualizationHook'),
+    visualization=dict(type='PictureHook'),
 )
 
 # tools/train.py and tools/test.py replace nccl by gloo where no GPU is visible

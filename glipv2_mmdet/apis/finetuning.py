@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,11 +25,13 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
 from glipv2_mmdet.apis.finetuning_config import MONITOR, FinetuneSettings, base_config, training_config
+from glipv2_mmdet.apis.finetuning_record import RESULT, check_reuse, write_record
 from glipv2_mmdet.checkpoints import read_checkpoint, save_checkpoint, state_dict_of
 from glipv2_mmdet.compat.cpu_distributed import use_single_precision_where_no_gpu
-from glipv2_mmdet.datasets.own_data import OwnData
+from glipv2_mmdet.datasets.own_data import OwnData, OwnDataError
 from glipv2_mmdet.models import TunedPrompt
 from glipv2_mmdet.visualization import GLIPv2Visualizer
+from glipv2_mmdet.visualization.picture_names import free_name
 
 #: What a run leaves beside its figures.
 PROMPT_FILE, WEIGHTS_FILE = 'best_prompt.safetensors', 'best.pth'
@@ -70,7 +71,12 @@ class FinetuneResult:
 
 
 def evaluate_base(settings: FinetuneSettings, data: OwnData) -> dict[str, float]:
-    """COCO figures of the base model on the split that counts, prompted with the class names."""
+    """COCO figures of the base model on the split that counts, prompted with the class names; 0 where it finds nothing.
+
+    Raises:
+        OwnDataError: a split has no box that counts, so nothing could be measured on it.
+    """
+    _require_boxes(data)
     config = base_config(settings, data)
     model = _build(config.model)
     load_checkpoint(model, settings.base, map_location='cpu')
@@ -89,17 +95,16 @@ def finetune(
         resume: return the result of a finished run, and go on with an unfinished one.
 
     Raises:
-        FileExistsError: the folder has a finished run, and ``resume`` was not given.
+        FileExistsError: the folder has a run, finished or not, and ``resume`` was not given.
+        OtherRunError: the folder has a run of other classes, data, base, config or settings.
     """
     run_dir = settings.run_dir
-    finished = run_dir / 'result.json'
+    finished = run_dir / RESULT
+    check_reuse(settings, data, resume)
     if finished.is_file():
-        if not resume:
-            raise FileExistsError(f'"{run_dir}" has a finished run. Give --resume to keep it, or another folder.')
         content = json.loads(finished.read_text())
         return FinetuneResult(**{**content, 'classes': tuple(content['classes'])})
-    if not resume:
-        shutil.rmtree(run_dir, ignore_errors=True)
+    write_record(settings, data)
     config = training_config(settings, data)
     config.resume = resume
     use_single_precision_where_no_gpu(config)
@@ -146,6 +151,17 @@ def finetune(
 def split_that_counts(data: OwnData) -> str:
     """Figures are of the test split; where there is none, of the one that also chose the best model."""
     return 'test' if 'test' in data.ann_files else 'valid'
+
+
+def _require_boxes(data: OwnData) -> None:
+    """COCO's AP of a split whose boxes are all crowds is -1, which no run could improve on."""
+    for split in {'valid', split_that_counts(data)}:
+        boxes = json.loads(Path(data.ann_files[split]).read_text(encoding='utf-8'))['annotations']
+        if not any(not int(box['iscrowd']) for box in boxes):
+            raise OwnDataError(
+                f'The {split} split has {len(boxes)} boxes, and none of them counts: AP leaves out those with '
+                '"iscrowd": 1. Expected at least one with "iscrowd": 0. Set it, or add images with boxes to the split.'
+            )
 
 
 def result_table(results: Sequence[FinetuneResult]) -> str:
@@ -216,16 +232,14 @@ def _draw_pictures(model: nn.Module, config: Config, folder: Path, number: int, 
     visualizer = GLIPv2Visualizer()
     visualizer.dataset_meta = dict(classes=tuple(classes), palette='random')
     loader = Runner.build_dataloader(dict(copy.deepcopy(config.test_dataloader), batch_size=1), seed=0)
+    taken: set[str] = set()
     for _, batch in zip(range(number), loader, strict=False):
         with torch.no_grad():
             (result,) = model.test_step(batch)
+        name = free_name(result.img_path, '.png', lambda name: name not in taken)
+        taken.add(name)
         image = mmcv.imread(result.img_path, channel_order='rgb')
         visualizer.add_datasample(
-            Path(result.img_path).stem,
-            image,
-            result.cpu(),
-            draw_gt=False,
-            pred_score_thr=0.3,
-            out_file=str(folder / f'{Path(result.img_path).stem}.png'),
+            Path(name).stem, image, result.cpu(), draw_gt=False, pred_score_thr=0.3, out_file=str(folder / name)
         )
     print_log(f'Pictures with boxes are in {folder}.', logger='current')

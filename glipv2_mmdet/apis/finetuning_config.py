@@ -192,7 +192,7 @@ def _evaluation(config: Config, settings: FinetuneSettings, data: OwnData, split
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=dict(_dataset(data, split, settings, pipeline), test_mode=True),
     )
-    return loader, dict(type='CocoMetric', ann_file=loader['dataset']['ann_file'], metric='bbox')
+    return loader, dict(type='CocoMetricWithNothing', ann_file=loader['dataset']['ann_file'], metric='bbox')
 
 
 def _train_dataloader(config: Config, settings: FinetuneSettings, data: OwnData) -> dict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -93,20 +93,29 @@ class ImageInputs:
             raise ImageInputError(f'frame_step is {frame_step}. Expected 1 (every frame) or more.')
         self.decoder, self.frame_step = decoder, frame_step
         is_list = not isinstance(inputs, _ONE_INPUT) and isinstance(inputs, Iterable)
-        self.items = [item for given in (inputs if is_list else [inputs]) for item in _expand(given)]
-        if not self.items:
+        #: A generator, which may be endless: each image is taken when it is asked for, and nothing is known before.
+        self.is_stream = is_list and not isinstance(inputs, Collection)
+        items = (item for given in (inputs if is_list else [inputs]) for item in _expand(given))
+        self.items = items if self.is_stream else list(items)
+        known = () if self.is_stream else self.items
+        if not self.is_stream and not self.items:
             raise ImageInputError(f'The list of images is empty. {_EXPECTED}')
-        self.has_video = any(isinstance(item, _Video) for item in self.items)
+        self.has_video = any(isinstance(item, _Video) for item in known)
         #: Among them files that were found in a folder or by a pattern.
-        self.has_found = any(isinstance(item, _Found) for item in self.items)
+        self.has_found = any(isinstance(item, _Found) for item in known)
         #: One image and no list of one: a caller returns a result and no list.
         self.is_single = not is_list and not self.has_video and not self.has_found
 
     def __len__(self) -> int:
-        """Number of images; those that turn out to be unreadable count, and a video counts as one."""
+        """Number of images; those that turn out to be unreadable count, and a video counts as one.
+
+        Raises:
+            TypeError: of a generator it is not known.
+        """
         return len(self.items)
 
     def __iter__(self) -> Iterator[InputImage]:
+        item = None
         for item in self.items:
             if isinstance(item, _Video):
                 yield from item.frames(self.frame_step)
@@ -117,6 +126,8 @@ class ImageInputs:
                     print_log(f'{error} It is left out.', logger='current', level=logging.WARNING)
             else:
                 yield self._read(item)
+        if item is None:
+            raise ImageInputError(f'The generator gave no image. {_EXPECTED}')
 
     def _read(self, item: Any) -> InputImage:
         if isinstance(item, np.ndarray):

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from tqdm import tqdm
 
-from glipv2_mmdet.apis.call_settings import view_with_settings
+from glipv2_mmdet.apis.call_settings import CallSettings, view_with_settings
 from glipv2_mmdet.apis.images import Decoder, ImageInputError, ImageInputs, InputImage
 from glipv2_mmdet.apis.model_loading import load_model
 from glipv2_mmdet.apis.model_names import MODEL_CONFIGS, names_with
@@ -48,8 +48,9 @@ class GLIPv2Inferencer:
     """Detects, segments, grounds, answers and captions.
 
     Images are given as a path, an address (http, https), an RGB array (H, W, 3) of uint8, a PIL image, a folder, a
-    pattern such as ``'shots/*.jpg'``, a video file, or a list of these. One image gives one result; a list, folder or
-    pattern a list; a video (and anything with ``stream=True``) an iterator that reads as it goes.
+    pattern such as ``'shots/*.jpg'``, a video file, a list of these, or a generator of these. One image gives one
+    result; a list, folder or pattern a list; a video (and anything with ``stream=True``) an iterator that reads as it
+    goes: at most ``batch_size`` images ahead, so a generator may be endless, such as a camera.
 
     Calls do not change the model, so one object serves several threads.
 
@@ -115,7 +116,7 @@ class GLIPv2Inferencer:
             batch_size: images that pass through the network together. Images of a batch are padded to one size,
                 which changes scores in the last digits unless all have the same size.
             progress: show a bar.
-            stream: give an iterator instead of a list.
+            stream: give an iterator instead of a list; it reads at most ``batch_size`` images ahead.
             frame_step: take every n-th frame of a video.
 
         Raises:
@@ -124,14 +125,20 @@ class GLIPv2Inferencer:
             FileNotFoundError: there is no such file, or none that fits the pattern.
             FetchError: an address that gives no image.
             MissingHeadError: the model cannot find boxes.
-            ValueError: a setting out of range.
+            ValueError: a setting of another type or out of range (:class:`CallSettings`).
         """
-        self._check_boxes(threshold, max_boxes)
-        view = self._box_view(threshold, max_boxes, nms_iou, without=('mask_head',))
-        query = self._class_query(prompt)
-        return self._run(
-            view, images, query, partial(detections_of, threshold=threshold), batch_size, progress, stream, frame_step
+        call = CallSettings(
+            threshold=threshold,
+            max_boxes=max_boxes,
+            nms_iou=nms_iou,
+            batch_size=batch_size,
+            frame_step=frame_step,
+            progress=progress,
+            stream=stream,
         )
+        view = self._box_view(call, without=('mask_head',))
+        query = self._class_query(prompt)
+        return self._run(view, images, query, partial(detections_of, threshold=call.threshold), call)
 
     def segment(
         self,
@@ -158,14 +165,21 @@ class GLIPv2Inferencer:
             MissingHeadError: the model has no mask head.
             PromptError, ImageInputError, ValueError: as in :meth:`detect`.
         """
-        self._check_boxes(threshold, max_boxes)
+        call = CallSettings(
+            threshold=threshold,
+            max_boxes=max_boxes,
+            nms_iou=nms_iou,
+            mask_threshold=mask_threshold,
+            batch_size=batch_size,
+            frame_step=frame_step,
+            progress=progress,
+            stream=stream,
+        )
         if self.model.mask_head is None:
             raise _missing('mask_head', 'masks', ('-mask',))
-        view = self._box_view(threshold, max_boxes, nms_iou, mask_thr_binary=mask_threshold, rle_masks=False)
+        view = self._box_view(call, mask_thr_binary=call.mask_threshold, rle_masks=False)
         query = self._class_query(prompt)
-        return self._run(
-            view, images, query, partial(detections_of, threshold=threshold), batch_size, progress, stream, frame_step
-        )
+        return self._run(view, images, query, partial(detections_of, threshold=call.threshold), call)
 
     def ground(
         self,
@@ -197,18 +211,26 @@ class GLIPv2Inferencer:
             PromptError: a sentence without words, or a phrase that is not in it.
             ImageInputError, ValueError: as in :meth:`detect`.
         """
-        self._check_boxes(threshold, max_boxes)
+        call = CallSettings(
+            threshold=threshold,
+            max_boxes=max_boxes,
+            nms_iou=nms_iou,
+            batch_size=batch_size,
+            frame_step=frame_step,
+            progress=progress,
+            stream=stream,
+        )
         if masks and self.model.mask_head is None:
             raise _missing('mask_head', 'masks', ('-mask',))
-        view = self._box_view(threshold, max_boxes, nms_iou, without=() if masks else ('mask_head',), rle_masks=False)
+        view = self._box_view(call, without=() if masks else ('mask_head',), rle_masks=False)
         if isinstance(captions, str):
             queries = caption_query(captions, phrases)
         else:
             captions = texts(captions, 'sentence')
             wanted = phrases_per_caption(phrases, captions)
             queries = [caption_query(*asked) for asked in zip(captions, wanted, strict=True)]
-        make = partial(detections_of, threshold=threshold, kind=Grounding)
-        return self._run(view, images, queries, make, batch_size, progress, stream, frame_step)
+        make = partial(detections_of, threshold=call.threshold, kind=Grounding)
+        return self._run(view, images, queries, make, call)
 
     def ask(
         self,
@@ -236,9 +258,15 @@ class GLIPv2Inferencer:
             PromptError: a question without words.
             ImageInputError, ValueError: as in :meth:`detect`.
         """
-        self._check_boxes(threshold, max_boxes)
-        if num_answers < 1:
-            raise ValueError(f'num_answers is {num_answers}. Expected 1 or more.')
+        call = CallSettings(
+            threshold=threshold,
+            max_boxes=max_boxes,
+            num_answers=num_answers,
+            batch_size=batch_size,
+            frame_step=frame_step,
+            progress=progress,
+            stream=stream,
+        )
         head = self.model.vqa_head
         if head is None:
             raise _missing('vqa_head', 'answers', ('-vqa',))
@@ -250,13 +278,11 @@ class GLIPv2Inferencer:
         view = view_with_settings(
             self.model,
             without=('mask_head',),
-            num_answers=num_answers,
-            max_per_img=max_boxes,
-            score_thr=self._phrase_threshold(threshold),
+            num_answers=call.num_answers,
+            max_per_img=call.max_boxes,
+            score_thr=self._phrase_threshold(call.threshold),
         )
-        return self._run(
-            view, images, queries, partial(answer_of, threshold=threshold), batch_size, progress, stream, frame_step
-        )
+        return self._run(view, images, queries, partial(answer_of, threshold=call.threshold), call)
 
     def caption(
         self,
@@ -282,29 +308,31 @@ class GLIPv2Inferencer:
             MissingHeadError: the model has no caption head.
             ImageInputError, ValueError: as in :meth:`detect`.
         """
-        self._check_boxes(threshold, max_boxes)
+        call = CallSettings(
+            threshold=threshold,
+            max_boxes=max_boxes,
+            beam_size=beam_size,
+            max_words=max_words,
+            batch_size=batch_size,
+            frame_step=frame_step,
+            progress=progress,
+            stream=stream,
+        )
         if self.model.caption_head is None:
             raise _missing('caption_head', 'captions', ('-caption',))
         search = {
-            name: value for name, value in (('beam_size', beam_size), ('max_words', max_words)) if value is not None
+            name: value
+            for name, value in (('beam_size', call.beam_size), ('max_words', call.max_words))
+            if value is not None
         }
         view = view_with_settings(
             self.model,
             without=('mask_head',),
-            max_per_img=max_boxes,
-            score_thr=self._phrase_threshold(threshold),
+            max_per_img=call.max_boxes,
+            score_thr=self._phrase_threshold(call.threshold),
             caption={**self.model.test_cfg.get('caption', {}), **search},
         )
-        return self._run(
-            view,
-            images,
-            Query(None),
-            partial(caption_result_of, threshold=threshold),
-            batch_size,
-            progress,
-            stream,
-            frame_step,
-        )
+        return self._run(view, images, Query(None), partial(caption_result_of, threshold=call.threshold), call)
 
     def save_pretrained(self, folder: str | PathLike) -> None:
         """Write a folder that ``GLIPv2Inferencer(folder)`` opens, here or on another machine, without other files.
@@ -337,20 +365,15 @@ class GLIPv2Inferencer:
         images: Any,
         queries: Query | list[Query],
         make: Callable[[DetDataSample, InputImage, Query], R],
-        batch_size: int,
-        progress: bool,
-        stream: bool,
-        frame_step: int,
+        call: CallSettings,
     ) -> Results[R]:
-        if batch_size < 1:
-            raise ValueError(f'batch_size is {batch_size}. Expected 1 or more.')
-        inputs = ImageInputs(images, self._decoder, frame_step)
+        inputs = ImageInputs(images, self._decoder, call.frame_step)
         pairs, total = pair(inputs, queries)
-        bar = tqdm(total=None if inputs.has_video else total, disable=not progress, unit='image')
-        results = self._results(view, pairs, make, batch_size, bar)
+        bar = tqdm(total=None if inputs.has_video else total, disable=not call.progress, unit='image')
+        results = self._results(view, pairs, make, call.batch_size, bar)
         if inputs.is_single and isinstance(queries, Query):
             return next(results)
-        return results if stream or inputs.has_video else list(results)
+        return results if call.stream or inputs.has_video else list(results)
 
     def _results(
         self,
@@ -406,9 +429,7 @@ class GLIPv2Inferencer:
             )
         return Query(tuning.prompt, text=None)
 
-    def _box_view(
-        self, threshold: float, max_boxes: int, nms_iou: float | None, without: tuple[str, ...] = (), **test_cfg: Any
-    ) -> GLIPv2:
+    def _box_view(self, call: CallSettings, without: tuple[str, ...] = (), **test_cfg: Any) -> GLIPv2:
         head = self.model.vqa_head
         if head is not None and not head.grounded:
             raise MissingHeadError(
@@ -416,27 +437,18 @@ class GLIPv2Inferencer:
                 'was trained to find boxes. Use glipv2-t or glipv2-nano, or a grounded one: '
                 f'{", ".join(names_with(["-grounded-vqa"]))}.'
             )
-        if nms_iou is not None and not 0 < nms_iou <= 1:
-            raise ValueError(f'nms_iou is {nms_iou}. Expected more than 0 and at most 1.')
         return view_with_settings(
             self.model,
             without=without,
-            max_per_img=max_boxes,
-            score_thr=self._phrase_threshold(threshold),
-            nms=None if nms_iou is None else dict(type='nms', iou_threshold=nms_iou),
+            max_per_img=call.max_boxes,
+            score_thr=self._phrase_threshold(call.threshold),
+            nms=None if call.nms_iou is None else dict(type='nms', iou_threshold=call.nms_iou),
             **test_cfg,
         )
 
     def _phrase_threshold(self, threshold: float) -> float:
         """The head drops phrase scores before it multiplies centerness, at most 1: sqrt(p * c) > t needs p > t²."""
         return min(self.model.test_cfg.get('score_thr', 0.0), threshold**2)
-
-    @staticmethod
-    def _check_boxes(threshold: float, max_boxes: int) -> None:
-        if not 0 <= threshold < 1:
-            raise ValueError(f'threshold is {threshold}. Expected 0 or more and below 1.')
-        if max_boxes < 1:
-            raise ValueError(f'max_boxes is {max_boxes}. Expected 1 or more.')
 
 
 def _missing(head: str, what: str, endings: Sequence[str]) -> MissingHeadError:

@@ -12,15 +12,15 @@ from glipv2_mmdet.text import PromptError
 from glipv2_mmdet.text.prompt import shorten
 
 
-def pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tuple[InputImage, Query]], int]:
-    """Each image with what is asked of it, and how many pairs there are.
+def pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tuple[InputImage, Query]], int | None]:
+    """Each image with what is asked of it, and how many pairs there are; None for a generator with one text.
 
     Raises:
         PromptError: an empty list of texts.
         ImageInputError: several texts for a folder, pattern or video, or another number of them than images.
     """
     if isinstance(queries, Query):
-        return ((image, queries) for image in inputs), len(inputs)
+        return ((image, queries) for image in inputs), None if inputs.is_stream else len(inputs)
     if not queries:
         raise PromptError('The list of texts is empty. Give one text, or one per image.')
     if inputs.is_single:
@@ -30,12 +30,27 @@ def pair(inputs: ImageInputs, queries: Query | list[Query]) -> tuple[Iterator[tu
             'Several texts were given with a folder, pattern or video. Give one text for all of its '
             'images, or a list of images with one text each.'
         )
+    if inputs.is_stream:
+        return _pair_one_by_one(inputs, queries), len(queries)
     if len(inputs) != len(queries):
         raise ImageInputError(
             f'{len(inputs)} images were given with {len(queries)} texts. Give one text for all '
             'images, or one per image.'
         )
     return zip(inputs, queries, strict=True), len(queries)
+
+
+def _pair_one_by_one(inputs: ImageInputs, queries: Sequence[Query]) -> Iterator[tuple[InputImage, Query]]:
+    """A text each; no image is taken from a generator that no text waits for."""
+    images = iter(inputs)
+    for number, query in enumerate(queries):
+        image = next(images, None)
+        if image is None:
+            raise ImageInputError(
+                f'The generator gave {number} images for {len(queries)} texts. Give one text for all images, '
+                'or one per image.'
+            )
+        yield image, query
 
 
 def texts(given: Any, what: str) -> list[Any]:

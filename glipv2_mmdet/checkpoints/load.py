@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from glipv2_mmdet.checkpoints.glip_names import CheckpointError, detect_layout
 from glipv2_mmdet.compat.safe_load import protected_load
 from glipv2_mmdet.files import atomic_write
+from glipv2_mmdet.printable import printable
 
+_REASON = re.compile(r'WeightsUnpickler error: (.*)')
 #: Names in a message; the rest is a count.
 NUM_LISTED = 5
 #: What ``--trust`` of a command line does.
@@ -104,7 +107,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    return f'{error}'.partition('\n')[0] or type(error).__name__
+    """What is wrong, as one plain line; torch puts how to switch its protection off, in bold, before it."""
+    text = _REASON.search(f'{error}')
+    line = (text.group(1) if text else f'{error}').partition('\n')[0]
+    # what to allow, which torch proposes next, is for the maker of a file to say
+    return printable(line.partition(' Please use `')[0]).strip() or type(error).__name__
 
 
 def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:

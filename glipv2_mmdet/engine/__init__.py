@@ -2,8 +2,10 @@
 
 from glipv2_mmdet.engine.hooks import (
     DurableCheckpointHook,
+    LoaderTimeoutHook,
     MetricsLoggerHook,
     NonFiniteError,
+    PictureHook,
     PromptCheckpointHook,
     StopOnNonFiniteHook,
 )
@@ -12,9 +14,11 @@ from glipv2_mmdet.engine.resumable_loop import ResumableTrainLoop
 
 __all__ = [
     'DurableCheckpointHook',
+    'LoaderTimeoutHook',
     'MetricsLoggerHook',
     'MultiplyingOptimWrapperConstructor',
     'NonFiniteError',
+    'PictureHook',
     'PromptCheckpointHook',
     'ResumableTrainLoop',
     'StopOnNonFiniteHook',

@@ -30,7 +30,7 @@ def describe_data(dataset: Any) -> list[dict[str, Any]]:
         dict(
             dataset=type(leaf).__name__,
             samples=len(leaf) if hasattr(leaf, '__len__') else None,
-            files=[_describe_file(path) for path in _files(leaf)] + _describe_shards(leaf),
+            files=[describe_file(path) for path in _files(leaf)] + _describe_shards(leaf),
         )
         for leaf in _leaves(dataset)
     ]
@@ -83,8 +83,8 @@ def _files(leaf: Any) -> Iterator[str]:
                     yield found
 
 
-def _describe_file(path: str) -> list:
-    """[path, bytes, digest]"""
+def describe_file(path: str) -> list:
+    """``[path, bytes, digest]``; of files above 64 MiB 64 blocks of 1 MiB are read."""
     size, digest = osp.getsize(path), blake2b(digest_size=16)
     with open(path, 'rb') as file:
         if size <= _WHOLE_BYTES:

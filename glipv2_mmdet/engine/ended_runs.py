@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mmengine.logging import print_log
 
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError
-from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT
+from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, read_note
 
 # parts of what torch raises when the other end of a connection is gone
 _LOST_PEER = (
@@ -41,11 +42,16 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
     """Around a training: an error that ends it comes with the way to go on; SIGTERM is answered with it as well.
 
     Raises:
-        RunEndedError: a process that loads data was killed, or the connection to another rank is lost.
+        SystemExit: Ctrl-C, with the exit code of shells, 130.
+        RunEndedError: a process that loads data was killed or delivers nothing, or the connection to another rank is
+            lost.
     """
-    with _say_on_sigterm(work_dir):
+    with _say_on_sigterm(work_dir), steady_output():
         try:
             yield
+        except KeyboardInterrupt as error:
+            sys.stderr.write(f'Stopped by Ctrl-C. {how_to_go_on(work_dir)}\n')
+            raise SystemExit(128 + signal.SIGINT) from error
         except (CheckpointError, DataChangedError):  # they say what to do
             raise
         except Exception as error:
@@ -54,6 +60,13 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
                 raise RunEndedError(
                     f'A process that loads data was ended from outside ({text}). Often the machine ran out of memory '
                     '(dmesg tells), or /dev/shm is too small: a smaller train_dataloader.num_workers needs less. '
+                    f'{how_to_go_on(work_dir)}'
+                ) from error
+            if isinstance(error, RuntimeError) and 'DataLoader timed out' in text:
+                raise RunEndedError(
+                    f'No batch came from the processes that load data ({text}). One of them ran out of memory (its '
+                    'error is further up: fewer train_dataloader.num_workers or smaller images need less), or waits '
+                    'for a file that never comes. If loading is only slow, raise default_hooks.loader_timeout.seconds. '
                     f'{how_to_go_on(work_dir)}'
                 ) from error
             if isinstance(error, RuntimeError) and any(part in text for part in _LOST_PEER):
@@ -69,10 +82,42 @@ def explain_end(work_dir: str | os.PathLike) -> Iterator[None]:
             raise
 
 
+@contextmanager
+def steady_output() -> Iterator[None]:
+    """Output that cannot be written (a full disk, a closed pipe or terminal) is left out; the log file has it.
+
+    pycocotools prints, and a print that fails would end a training of days at its evaluation.
+    """
+    earlier = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_SteadyStream, earlier)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = earlier
+
+
+class _SteadyStream:
+    """A text stream whose writing never raises for want of a place to write to."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def how_to_go_on(work_dir: str | os.PathLike) -> str:
     """One or two sentences."""
-    note = Path(work_dir) / LAST_CHECKPOINT
-    last = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    last = read_note(Path(work_dir) / LAST_CHECKPOINT)
     if not last:
         return 'No checkpoint was saved yet: start again.'
     return f'The last checkpoint is {last}. To go on from it, give the same command with --resume.'

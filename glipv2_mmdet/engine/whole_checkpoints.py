@@ -130,6 +130,30 @@ def newest_whole(folder: str | Path, filename_template: str, work_dir: str | Pat
     return None
 
 
+def read_note(note: Path) -> str:
+    """The path in a file ``last_checkpoint``; empty where there is no such file, or no text in it.
+
+    The note only says where to look first, so a damaged one is passed over.
+    """
+    try:
+        return note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    except UnicodeDecodeError:
+        print_log(f'{note} is no text; it is passed over.', logger='current', level=logging.WARNING)
+        return ''
+
+
+def require_place_for_note(note: Path) -> None:
+    """Refuse, before anything is trained, what stands in the way of the file ``last_checkpoint``.
+
+    Raises:
+        CheckpointError: a folder has its name.
+    """
+    if note.is_dir():
+        raise CheckpointError(
+            f'"{note}" is a folder, and the run writes a file of that name at every checkpoint. Remove or rename it.'
+        )
+
+
 def _newest_first(folder: Path, template: str, note: Path) -> Iterator[Path]:
     """Checkpoints by their number, from the one that ``last_checkpoint`` names on down.
 
@@ -142,7 +166,7 @@ def _newest_first(folder: Path, template: str, note: Path) -> Iterator[Path]:
         number = path.name[len(before) : len(path.name) - len(after)]
         if number.isdecimal():
             numbered[int(number)] = path
-    named = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    named = read_note(note)
     last = next((number for number, path in numbered.items() if named and path.name == Path(named).name), None)
     for number in sorted(numbered, reverse=True):
         if last is None or number <= last or numbered[number].stat().st_mtime_ns >= note.stat().st_mtime_ns:

@@ -1,6 +1,7 @@
 """Metrics that mmdet does not have, or not in the official form; importing this package registers them."""
 
 from glipv2_mmdet.evaluation.caption_metric import CaptionMetric
+from glipv2_mmdet.evaluation.coco_with_nothing import CocoMetricWithNothing
 from glipv2_mmdet.evaluation.flickr30k_metric import Flickr30kRecall, GeneratedPhraseRecall
 from glipv2_mmdet.evaluation.lvis_fixed_ap_metric import GroundedLVISMetric
 from glipv2_mmdet.evaluation.phrasecut_metric import PhraseCutMetric
@@ -10,6 +11,7 @@ from glipv2_mmdet.evaluation.vqa_metric import VQAMetric
 
 __all__ = [
     'CaptionMetric',
+    'CocoMetricWithNothing',
     'Flickr30kRecall',
     'GeneratedPhraseRecall',
     'GroundedLVISMetric',

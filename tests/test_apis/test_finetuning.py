@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from glipv2_mmdet.apis.finetuning import FinetuneResult, evaluate_base, finetune, result_table
 from glipv2_mmdet.apis.finetuning_config import FinetuneSettings, base_config, read_overrides, training_config
-from glipv2_mmdet.datasets.own_data import prepare_own_data
+from glipv2_mmdet.datasets.own_data import OwnDataError, prepare_own_data
+from glipv2_mmdet.engine.work_folder_lock import hold_folder
 from glipv2_mmdet.models import GLIPv2, TunedPromptError
 from glipv2_mmdet.text import PromptError
 
@@ -276,3 +278,39 @@ def test_the_command_names_what_is_wrong(base, data_folder, tmp_path, capsys):
     assert 'finetune: ' in (error := capsys.readouterr().err) and '"dog", which is no class of the data' in error
     assert main([*arguments, '--data', str(tmp_path)]) == 2
     assert 'no known layout' in capsys.readouterr().err
+
+
+def test_the_command_refuses_a_folder_in_use(base, data_folder, tmp_path, capsys):
+    from tools.finetune import main
+
+    arguments = ['--data', str(data_folder), '--config', base[0], '--base', base[1], '--work-dir', str(tmp_path)]
+    with hold_folder(tmp_path):
+        before = sorted(tmp_path.iterdir())
+        assert main(arguments) == 2
+        assert sorted(tmp_path.iterdir()) == before
+    assert capsys.readouterr().err.startswith(f'finetune: {tmp_path} is in use by process ')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['prompt', 'head'])
+def test_a_base_that_finds_nothing_is_tuned_from_zero(mode, base, data, tmp_path):
+    config = Config.fromfile(base[0])
+    config.model.test_cfg.score_thr = 1.0  # no box scores more
+    config.dump(str(tmp_path / 'silent.py'))
+    wanted = settings((str(tmp_path / 'silent.py'), base[1]), tmp_path / 'runs', mode=mode)
+    before = evaluate_base(wanted, data)
+    assert (before['coco/bbox_mAP'], before['coco/bbox_mAP_50']) == (0.0, 0.0)
+    result = finetune(wanted, data, before)
+    assert (result.ap_before, result.ap, result.ap50, result.steps) == (0.0, 0.0, 0.0, 2)
+    assert Path(result.file).is_file()
+
+
+def test_a_split_of_crowds_is_refused_before_anything_is_built(base, data, tmp_path):
+    content = json.loads(data.ann_files['valid'].read_text())
+    for box in content['annotations']:
+        box['iscrowd'] = 1
+    crowds = tmp_path / 'valid.json'
+    crowds.write_text(json.dumps(content))
+    changed = replace(data, ann_files={**data.ann_files, 'valid': crowds})
+    with pytest.raises(OwnDataError, match='The valid split has 2 boxes, and none of them counts: AP leaves out'):
+        evaluate_base(settings(base, tmp_path), changed)

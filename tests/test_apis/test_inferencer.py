@@ -119,6 +119,32 @@ def test_video_frames_are_an_iterator(nano, tmp_path):
     assert [result.source for result in results] == [f'{tmp_path}/clip.avi#0', f'{tmp_path}/clip.avi#1']
 
 
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_an_endless_generator_is_read_a_batch_ahead(nano, batch_size):
+    taken = []
+
+    def camera():
+        while True:
+            taken.append(len(taken))
+            yield np.full((64, 64, 3), len(taken), np.uint8)
+
+    results = nano('glipv2-nano').detect(camera(), PROMPT, stream=True, batch_size=batch_size)
+    assert taken == []
+    for number in range(1, 2 * batch_size + 1):
+        assert next(results).image[0, 0, 0] == number
+        assert len(taken) == -(-number // batch_size) * batch_size
+
+
+def test_a_generator_goes_with_one_question_each_and_takes_no_image_too_many(nano, scenes):
+    images = iter([*scenes[:2], 'nowhere.jpg'])
+    found = nano('glipv2-nano').ground(images, ['a red circle', 'a blue square'], **LOW)
+    assert [grounding.source for grounding in found] == scenes[:2] and next(images) == 'nowhere.jpg'
+    with pytest.raises(ImageInputError, match=r'gave 1 images for 2 texts\. Give one text for all'):
+        nano('glipv2-nano').ground(iter(scenes[:1]), ['a red circle', 'a blue square'], **LOW)
+    with pytest.raises(ImageInputError, match='The generator gave no image'):
+        nano('glipv2-nano').detect(iter([]), PROMPT)
+
+
 def test_masks_come_with_segment_and_not_with_detect(nano, scenes):
     model = nano('glipv2-nano-mask')
     found = model.segment(scenes[0], PROMPT, threshold=0.0, max_boxes=5)
@@ -221,6 +247,8 @@ def test_a_missing_head_names_a_config_that_has_it(nano, scenes, name, call, nee
         (dict(max_boxes=0), 'max_boxes is 0'),
         (dict(batch_size=0), 'batch_size is 0'),
         (dict(nms_iou=0.0), 'nms_iou is 0.0'),
+        (dict(frame_step=1.5), 'frame_step is 1.5'),
+        (dict(threshold='0.5'), 'threshold is .0.5. .str.'),
     ],
 )
 def test_settings_out_of_range_are_refused(nano, scenes, settings, message):

@@ -133,3 +133,17 @@ def test_unreadable_files_are_named(tmp_path):
     torch.save({'model': {'a': np.random.default_rng(0)}}, tmp_path / 'objects.pth')
     with pytest.raises(CheckpointError, match=r'objects.pth" cannot be read as weights'):
         read_checkpoint(tmp_path / 'objects.pth')
+
+
+class Unknown:
+    """A class that no checkpoint may hold."""
+
+
+def test_the_refusal_is_in_plain_words_and_does_not_say_how_to_switch_protection_off(tmp_path):
+    file = tmp_path / 'objects.pth'
+    torch.save(dict(state_dict={}, more=Unknown()), file)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(file)
+    message = str(caught.value)
+    assert message.isprintable() and 'two options' not in message and 'add_safe_globals' not in message
+    assert f'cannot be read as weights: Unsupported global: GLOBAL {__name__}.Unknown was not an allowed' in message

@@ -94,7 +94,7 @@ def test_a_huge_file_is_judged_by_evenly_spaced_blocks(tmp_path, monkeypatch):
         content = bytearray(1000)
         content[changed] = 1
         path.write_bytes(content)
-        return data_fingerprint._describe_file(str(path))[2]
+        return data_fingerprint.describe_file(str(path))[2]
 
     seen = {place: digest(place) for place in (0, 9, 10, 494, 495, 504, 505, 989, 990, 999)}
     unseen = seen[10]

@@ -1,7 +1,9 @@
 """A run whose checkpoints survive: what is on the disk at every moment, and what a resumed run stands on."""
 
+import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,9 +89,20 @@ def numbers(tmp_path):
 
 
 def run(
-    folder, numbers, steps=8, scores=(), stop=None, resume=False, load_from=None, seen=None, epochs=False, **settings
+    folder,
+    numbers,
+    steps=8,
+    scores=(),
+    stop=None,
+    resume=False,
+    load_from=None,
+    seen=None,
+    epochs=False,
+    lr=0.1,
+    batch_size=2,
+    **settings,
 ):
-    loader = dict(batch_size=2, num_workers=0, dataset=Lines(numbers), collate_fn=dict(type='default_collate'))
+    loader = dict(batch_size=batch_size, num_workers=0, dataset=Lines(numbers), collate_fn=dict(type='default_collate'))
     validation = (
         dict(
             val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
@@ -114,7 +127,7 @@ def run(
         train_cfg=dict(by_epoch=True, max_epochs=steps, val_interval=2)
         if epochs
         else dict(by_epoch=False, max_iters=steps, val_interval=4),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1)),
+        optim_wrapper=dict(optimizer=dict(type='Adam', lr=lr)),
         default_hooks=dict(
             logger=None,
             timer=None,
@@ -255,6 +268,23 @@ def test_other_training_data_are_refused_unless_they_are_wanted(tmp_path, number
     assert run(folder, numbers, resume=True, steps=6).iter == 6
     numbers.write_text('1\n2')
     assert run(folder, numbers, resume=True, data_changed='warn').iter == 8
+
+
+def test_a_changed_learning_rate_is_applied_and_another_batch_size_is_named(tmp_path, numbers, caplog):
+    folder = tmp_path / 'run'
+    run(folder, numbers, stop=5)
+    logger = logging.getLogger('glipv2_mmdet.test')
+    with pytest.MonkeyPatch.context() as patch:
+        # mmengine's logger of a run does not hand its records on
+        patch.setattr(Runner, 'build_logger', lambda *args, **kwargs: logger)
+        resumed = run(folder, numbers, resume=True, lr=0.01, batch_size=3)
+    assert resumed.iter == 8 and resumed.optim_wrapper.param_groups[0]['lr'] == 0.01
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert 'Settings changed since the checkpoint, and apply from here: lr 0.1 before, 0.01 now.' in warnings
+    assert any('1 process of 2 images (2 images per step), this run has 1 process of 3' in text for text in warnings)
+    caplog.clear()
+    assert run(folder, numbers, resume=True, lr=0.01, batch_size=3, steps=9).iter == 9
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
 @pytest.mark.parametrize('epochs', [False, True])
@@ -407,3 +437,46 @@ def test_safetensors_are_loaded_not_resumed_and_refused_when_cut_off(tmp_path, n
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match='is damaged: it cannot be read as safetensors'):
         run(tmp_path / 'cut', numbers, load_from=str(weights))
+
+
+def test_a_note_that_is_no_text_is_passed_over_and_a_folder_of_its_name_refused(tmp_path, numbers):
+    folder = tmp_path / 'run'
+    run(folder, numbers, stop=7)
+    (folder / 'last_checkpoint').write_bytes(b'\x80\x81')
+    resumed = run(folder, numbers, resume=True)
+    assert resumed.iter == 8 and resumed._load_from == str(folder / 'iter_6.pth')
+    (folder / 'last_checkpoint').unlink()
+    (folder / 'last_checkpoint').mkdir()
+    with pytest.raises(CheckpointError, match='last_checkpoint" is a folder, and the run writes a file of that name'):
+        run(folder, numbers, resume=True, steps=10)
+
+
+def test_ctrl_c_is_one_line_with_the_way_to_go_on(tmp_path, capsys):
+    (tmp_path / 'last_checkpoint').write_text('runs/iter_4.pth')
+    with pytest.raises(SystemExit) as caught, explain_end(tmp_path):
+        signal.raise_signal(signal.SIGINT)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == (
+        'Stopped by Ctrl-C. The last checkpoint is runs/iter_4.pth. To go on from it, give the same command with '
+        '--resume.\n'
+    )
+
+
+@pytest.mark.parametrize('kind', ['full', 'closed', 'broken pipe'])
+def test_output_that_cannot_be_written_does_not_end_a_training(tmp_path, monkeypatch, kind):
+    if kind == 'broken pipe':
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = os.fdopen(writer, 'w', buffering=1)
+    else:
+        stream = open('/dev/full' if kind == 'full' else tmp_path / 'out', 'w', buffering=1)
+        if kind == 'closed':
+            stream.close()
+    monkeypatch.setattr(sys, 'stdout', stream)
+    with explain_end(tmp_path):
+        print('as pycocotools does', flush=True)
+        reached = True
+    assert reached and sys.stdout is stream
+    if kind != 'closed':
+        with pytest.raises(OSError, match=r'No space|Broken pipe'):
+            stream.close()

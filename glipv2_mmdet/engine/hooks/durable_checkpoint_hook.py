@@ -21,13 +21,19 @@ from mmengine.runner import BaseLoop, Runner
 
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.engine.data_fingerprint import DataChangedError, describe_data, differences
+from glipv2_mmdet.engine.resumed_settings import apply_changed_settings, changed_run, describe_run, settings_of_groups
 from glipv2_mmdet.engine.starting_weights import prepare_starting_weights
-from glipv2_mmdet.engine.whole_checkpoints import LAST_CHECKPOINT, newest_whole, require_whole
+from glipv2_mmdet.engine.whole_checkpoints import (
+    LAST_CHECKPOINT,
+    newest_whole,
+    require_place_for_note,
+    require_whole,
+)
 from glipv2_mmdet.files import DiskFullError, atomic_write, remove_leftovers
 
 _LEAST_KEPT = 2
 _BACKEND = 'durable'
-_TRAIN_DATA = 'train_data'  # in the meta of a checkpoint
+_TRAIN_DATA, _RUN = 'train_data', 'run_settings'  # in the meta of a checkpoint
 _VALIDATED = 'last_validation_iter'  # in the message hub, which checkpoints carry
 
 
@@ -59,8 +65,10 @@ class DurableCheckpointHook(CheckpointHook):
     Writing: a checkpoint, a best checkpoint and ``last_checkpoint`` get their name when they are complete and on the
     disk; what they replace is removed afterwards. Starting: temporary files of a killed run are removed. Resuming:
     without a name, the newest checkpoint that is whole is taken; a named one (also ``load_from``) that is damaged is
-    refused; the training data must be those of the checkpoint; a validation that was due at the checkpoint, and that
-    it knows nothing of, is made up for, because schedules and the best checkpoint may depend on it.
+    refused; the training data must be those of the checkpoint; a learning rate or decay that the config has changed is
+    applied, and a change that cannot be (schedule, number of processes, batch size) is named in a warning; a validation
+    that was due at the checkpoint, and that it knows nothing of, is made up for, because schedules and the best
+    checkpoint may depend on it.
 
     Args:
         data_changed: 'error', or 'warn' to resume on other data.
@@ -93,6 +101,7 @@ class DurableCheckpointHook(CheckpointHook):
         self.repeat_validation = repeat_validation
         self.start_from = start_from
         self._train_data: list[dict] | None = None
+        self._wanted: list[dict] | None = None
         remote = '://' in str(self.out_dir or '')
         self._local = not remote and not self.backend_args and not self.file_client_args
         if self._local:
@@ -113,6 +122,9 @@ class DurableCheckpointHook(CheckpointHook):
         training = isinstance(runner._train_loop, BaseLoop)
         if training:
             self._train_data = describe_data(runner.train_dataloader.dataset)
+            # the checkpoint's are loaded over these; an OptimWrapperDict has no groups of its own
+            optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+            self._wanted = optimizer and settings_of_groups(optimizer)
         if runner._has_loaded:
             return
         # one process looks: the others need not read the file too, and all must take the same
@@ -133,7 +145,10 @@ class DurableCheckpointHook(CheckpointHook):
             prepare_starting_weights(runner.model, has_checkpoint=runner._load_from is not None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the data of a resumed run with what the checkpoint remembers."""
+        """Compare data and settings of a resumed run with what the checkpoint remembers."""
+        if runner._resume and self._train_data is not None and _RUN in checkpoint.get('meta', {}):
+            for change in changed_run(checkpoint['meta'][_RUN], describe_run(runner)):
+                runner.logger.warning(change)
         earlier = checkpoint.get('meta', {}).get(_TRAIN_DATA) if runner._resume else None
         if earlier is None or self._train_data is None:
             return
@@ -151,6 +166,13 @@ class DurableCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if runner._resume and runner.iter > 0 and self._wanted:
+            schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+            changes = apply_changed_settings(runner.optim_wrapper.optimizer, schedulers, self._wanted)
+            if changes:
+                runner.logger.warning(
+                    f'Settings changed since the checkpoint, and apply from here: {"; ".join(changes)}.'
+                )
         if self.repeat_validation and runner.iter > 0 and _validation_is_due(runner):
             runner.logger.info(
                 f'A validation was due at step {runner.iter}, and the checkpoint has no result of it: it comes first.'
@@ -162,6 +184,7 @@ class DurableCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._train_data is not None:
             checkpoint['meta'][_TRAIN_DATA] = self._train_data
+            checkpoint['meta'][_RUN] = describe_run(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         # before the best checkpoint is saved, for with it the last one is saved again
@@ -210,6 +233,8 @@ class DurableCheckpointHook(CheckpointHook):
 
     def _choose(self, runner: Runner, training: bool) -> str | None:
         """The file to load, in the main process."""
+        if training:
+            require_place_for_note(Path(runner.work_dir) / LAST_CHECKPOINT)
         named = runner._load_from
         if named is not None:
             if runner._resume and str(named).endswith('.safetensors'):
