@@ -73,7 +73,7 @@ def main(argv=None):
     print(
         f'rank {rank}: {counts["shards"]} shards labelled, {counts["skipped_shards"]} were there already; '
         f'{counts["labelled"]} of {counts["pairs"]} pairs have boxes ({counts["boxes"]}), {counts["no_phrase"]} no '
-        f'noun phrase, {counts["unreadable"]} no readable image'
+        f'noun phrase, {counts["unreadable"]} no readable image, {counts["bad_records"]} records are broken'
     )
     return 0
 

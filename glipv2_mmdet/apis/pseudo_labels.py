@@ -8,27 +8,30 @@ depends on nothing but the shard and the model, so killing and repeating a run c
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from torch import nn
 
+from glipv2_mmdet.apis.caption_shards import BadRecord, Pair, read_pairs
 from glipv2_mmdet.datasets.image_text_stream import import_webdataset, write_pair
-from glipv2_mmdet.datasets.odvg_records import Place, parse_line
 from glipv2_mmdet.files import atomic_write
 from glipv2_mmdet.image_decoding import decode_rgb
 from glipv2_mmdet.image_reading import ImageInputError
 from glipv2_mmdet.models.checked_nms import checked_nms
 from glipv2_mmdet.text import find_noun_phrases
 
-_IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png', 'webp')
+#: Skipped records of each kind that the log names.
+NUM_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,6 @@ class LabelSettings:
             raise ValueError(f"Output is '{self.output}'; expected 'odvg' or 'webdataset'.")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """An image with its caption.
-
-    Args:
-        key: name of the pair, the image's file name for jsonl shards.
-        caption: free text.
-        image: encoded JPEG or PNG.
-    """
-
-    key: str
-    caption: str
-    image: bytes
-
-
 def label_shards(
     model: nn.Module,
     pipeline: Sequence[dict],
@@ -97,7 +85,8 @@ def label_shards(
         rank, world_size: this process labels every ``world_size``-th shard, starting with ``rank``.
 
     Returns:
-        Counts of this call: 'shards', 'skipped_shards', 'pairs', 'labelled', 'boxes', 'no_phrase', 'unreadable'.
+        Counts of this call: 'shards', 'skipped_shards', 'pairs', 'labelled', 'boxes', 'no_phrase', 'bad_records',
+        'unreadable'. Bad records and unreadable images are skipped and named in the log.
 
     Raises:
         ValueError: two shards with the same name, which would share an output.
@@ -118,55 +107,12 @@ def label_shards(
     return counts
 
 
-def read_pairs(shard: str | Path, image_root: str | Path = '') -> Iterator[Pair]:
-    """The pairs of a shard in its order; one in memory at a time. Formats: see :func:`label_shards`.
-
-    Raises:
-        ValueError: another kind of file, or a pair without caption or image; names shard and pair.
-    """
-    shard = Path(shard)
-    if shard.suffix == '.jsonl':
-        yield from _jsonl_pairs(shard, Path(image_root))
-    elif shard.suffix == '.tar':
-        yield from _tar_pairs(shard)
-    else:
-        raise ValueError(f'{shard}: expected a shard that ends in .jsonl or .tar.')
-
-
-def _jsonl_pairs(shard: Path, image_root: Path) -> Iterator[Pair]:
-    with open(shard, 'rb') as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            place = Place(str(shard), number)
-            record = parse_line(line, place)
-            if not isinstance(record, dict) or not {'filename', 'caption'} <= record.keys():
-                raise place.error(f'{str(record)[:60]!r}', '"filename" and "caption"', 'Add them, or delete the line.')
-            try:
-                image = (image_root / record['filename']).read_bytes()
-            except FileNotFoundError:
-                image = b''  # as unreadable as a broken one: counted, not fatal in millions
-            yield Pair(record['filename'], record['caption'], image)
-
-
-def _tar_pairs(shard: Path) -> Iterator[Pair]:
-    wds = import_webdataset()
-    # the whole path: webdataset runs a name that begins with "pipe:" as a command
-    for item in wds.WebDataset([str(shard.resolve())], shardshuffle=False, nodesplitter=lambda shards: shards):
-        place = Place(str(shard), item['__key__'])
-        caption = item['txt'].decode() if 'txt' in item else parse_line(item.get('json', b'{}'), place).get('caption')
-        image = next((item[suffix] for suffix in _IMAGE_SUFFIXES if suffix in item), None)
-        if not isinstance(caption, str) or image is None:
-            raise place.error(
-                f'members {sorted(name for name in item if name[0] != "_")}',
-                'an image, and .txt or .json with "caption"',
-                'Write the shard again.',
-            )
-        yield Pair(item['__key__'], caption, image)
-
-
 def _label(
-    model: nn.Module, transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings, counts: Counter[str]
+    model: nn.Module,
+    transforms: Compose,
+    pairs: Iterable[Pair | BadRecord],
+    settings: LabelSettings,
+    counts: Counter[str],
 ) -> Iterator[tuple[Pair, dict]]:
     """(pair, ODVG record) of every pair with at least one box, in order."""
     prepared = _prepare(transforms, pairs, settings, counts)
@@ -182,42 +128,53 @@ def _label(
 
 
 def _prepare(
-    transforms: Compose, pairs: Iterable[Pair], settings: LabelSettings, counts: Counter[str]
+    transforms: Compose, pairs: Iterable[Pair | BadRecord], settings: LabelSettings, counts: Counter[str]
 ) -> Iterator[tuple[Pair, list, dict]]:
     """Pairs that can be looked at, with their spans and the input of the model."""
     for pair in pairs:
         counts['pairs'] += 1
+        if isinstance(pair, BadRecord):
+            _skip(pair.place, pair.reason, 'bad_records', counts)
+            continue
         phrases = find_noun_phrases(pair.caption, settings.noun_phrases)
         if not phrases:
             counts['no_phrase'] += 1
             continue
         try:
-            image = decode_rgb(pair.image or b'', pair.key)[..., ::-1]  # BGR, as in a pipeline
-        except ImageInputError:
-            counts['unreadable'] += 1
+            image = decode_rgb(pair.image, pair.key)[..., ::-1]  # BGR, as in a pipeline
+        except ImageInputError as error:
+            _skip(pair.place, str(error), 'unreadable', counts)
             continue
         spans = [[list(span) for span in spans] for _, spans in phrases]
         shape = image.shape[:2]
         # the image is in memory: what LoadImageFromFile leaves, and the caption
-        yield (
-            pair,
-            spans,
-            transforms(
-                dict(
-                    img=image,
-                    img_path=pair.key,
-                    img_id=pair.key,
-                    img_shape=shape,
-                    ori_shape=shape,
-                    height=shape[0],
-                    width=shape[1],
-                    instances=[],
-                    text=pair.caption,
-                    custom_entities=False,
-                    tokens_positive=spans,
-                )
-            ),
+        sample = dict(
+            img=image,
+            img_path=pair.key,
+            img_id=pair.key,
+            img_shape=shape,
+            ori_shape=shape,
+            height=shape[0],
+            width=shape[1],
+            instances=[],
+            text=pair.caption,
+            custom_entities=False,
+            tokens_positive=spans,
         )
+        try:
+            prepared = transforms(sample)
+        except cv2.error as error:  # so narrow that scaling leaves no pixel
+            _skip(pair.place, f'{shape[1]} x {shape[0]} pixels cannot be scaled ({error})', 'unreadable', counts)
+            continue
+        yield pair, spans, prepared
+
+
+def _skip(place: str, reason: str, kind: str, counts: Counter[str]) -> None:
+    """Count a record that is left out, and name it in the log while there are few."""
+    counts[kind] += 1
+    if counts[kind] <= NUM_NAMED:
+        more = ' Further ones are counted only.' if counts[kind] == NUM_NAMED else ''
+        print_log(f'{place} is skipped: {reason}{more}', logger='current', level=logging.WARNING)
 
 
 def _record(pair: Pair, spans: list, result, settings: LabelSettings) -> dict:

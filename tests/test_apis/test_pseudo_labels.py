@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 
 from glipv2_mmdet.apis import LabelSettings, label_shards
 from glipv2_mmdet.datasets import GroundedODVGDataset
+from tests.log_lines import log_lines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIME_OUT = 240
@@ -109,7 +110,7 @@ def test_pairs_without_boxes_or_image_are_left_out(shards):
     (shards[0].parent / 'images/1.jpg').unlink()
     (out / 'cap-1.jsonl').unlink(), (out / 'cap-0.jsonl').unlink()
     counts, _ = label(shards)
-    assert (counts['unreadable'], counts['labelled']) == (2, 1)
+    assert (counts['unreadable'], counts['bad_records'], counts['labelled']) == (1, 1, 1)
 
 
 def test_processes_divide_the_shards_and_finished_ones_are_left_alone(shards):
@@ -120,11 +121,42 @@ def test_processes_divide_the_shards_and_finished_ones_are_left_alone(shards):
     assert (counts['shards'], counts['skipped_shards']) == (1, 1) and (out / 'cap-1.jsonl').read_text() == 'kept'
 
 
-def test_an_error_in_a_shard_leaves_no_output(shards):
-    shards[1].write_text('{"filename": "3.jpg"}\n')
-    with pytest.raises(ValueError, match=r'cap-1\.jsonl:1: .*expected "filename" and "caption"'):
-        label(shards)
-    assert [path.name for path in (shards[0].parent / 'out').iterdir()] == ['cap-0.jsonl']
+BAD_LINES = [
+    b'{"filename": "3.jpg"}',
+    b'{"filename": "3.jpg", "caption": null}',
+    b'{"filename": 3, "caption": "a cat"}',
+    b'["3.jpg", "a cat"]',
+    b'{"filename": "3.jpg", "caption": "a c',
+    b'{"filename": "3.jpg", "caption": "caf\xe9"}',
+    b'{"filename": "folder", "caption": "a cat"}',
+    b'{"filename": "pipe", "caption": "a cat"}',
+    b'{"filename": "absent.jpg", "caption": "a cat"}',
+    b'{"filename": "a\\u0000b.jpg", "caption": "a cat"}',
+]
+
+
+def test_bad_records_are_named_counted_and_skipped(shards):
+    images = shards[0].parent / 'images'
+    (images / 'folder').mkdir()
+    os.mkfifo(images / 'pipe')  # opening it would wait for ever
+    good = b'{"filename": "3.jpg", "caption": "a cat"}'
+    shards[1].write_bytes(b'\n'.join([*BAD_LINES, good]) + b'\n')
+    with log_lines() as lines:
+        counts, out = label(shards)
+    assert counts['bad_records'] == len(BAD_LINES) and counts['pairs'] == 2 + len(BAD_LINES) + 1
+    assert len((out / 'cap-1.jsonl').read_text().splitlines()) == 1
+    for number in range(1, len(BAD_LINES) + 1):
+        assert any(f'cap-1.jsonl:{number} is skipped: ' in line for line in lines)
+
+
+def test_an_image_that_scaling_leaves_no_pixel_of_is_skipped(shards):
+    from mmcv.transforms import Compose, Resize
+
+    cv2.imwrite(str(shards[0].parent / 'images/0.jpg'), np.zeros((1, 4000, 3), np.uint8))
+    folder = shards[0].parent
+    steps = Compose([Resize((80, 80), keep_ratio=True), _keep])
+    counts = label_shards(Finder(), [steps], shards, folder / 'out', folder / 'images')
+    assert (counts['unreadable'], counts['labelled']) == (1, 2)
 
 
 def test_shards_of_one_name_are_refused(shards):
