@@ -72,7 +72,7 @@ def test_eval_metric_scores_saved_predictions(files, results, capsys):
 
 @pytest.mark.slow
 def test_browse_dataset_draws_every_sample(files, tmp_path):
-    run_script('browse_dataset', [files['config'], '--output-dir', str(tmp_path), '--not-show'])
+    run_script('analysis_tools/browse_dataset', [files['config'], '--output-dir', str(tmp_path), '--not-show'])
     assert len(list(tmp_path.rglob('*.png'))) + len(list(tmp_path.rglob('*.jpg'))) == 8
 
 
@@ -126,6 +126,11 @@ def test_a_script_that_is_not_there_is_said_with_the_nearest(capsys):
     message = capsys.readouterr().err
     assert "There is no script 'get_flop.py'" in message
     assert 'Did you mean analysis_tools/get_flops' in message
+    assert main(['browse_dataset']) == 2
+    assert (
+        "'browse_dataset' is the name of 2 tools. Write one of analysis_tools/browse_dataset,"
+        in capsys.readouterr().err
+    )
     assert main(['qqqq']) == 2 and 'Give the path of a Python file.' in capsys.readouterr().err
     assert main([]) == 2 and 'python -m glipv2_mmdet.run SCRIPT' in capsys.readouterr().err
     assert main(['--help']) == 0

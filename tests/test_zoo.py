@@ -120,7 +120,7 @@ def test_a_config_of_ones_own_project_inherits_from_the_package(tmp_path, instal
     offer_configs()
     offer_configs()  # a second call changes nothing
     assert not hasattr(mmengine_config.get_installed_path.__wrapped__, '__wrapped__')
-    assert mmengine_config.get_installed_path('mmdet') == str(Path(mmdet.__file__).parent)
+    assert Path(mmengine_config.get_installed_path('mmdet')).samefile(Path(mmdet.__file__).parent)
 
 
 @pytest.mark.slow
