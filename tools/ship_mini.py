@@ -1,6 +1,6 @@
 """Makes the weights file that ships with the package from a checkpoint of GLIPv2-mini.
 
-    python tools/ship_mini.py work_dirs/glipv2_mini_pretrain_stage2/iter_700.pth
+    python tools/ship_mini.py work_dirs/glipv2_mini_pretrain_stage2/iter_850.pth
 
 Left out: the frozen text encoder, which is the published one, and parts that serve training alone. Matrices and kernels
 are stored in half precision, vectors (norms, biases, statistics) in single precision.

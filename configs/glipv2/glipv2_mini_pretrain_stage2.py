@@ -13,7 +13,7 @@ model = dict(
     inter_loss=dict(type='InterImageContrast', channels=128, text_channels=384, init_log_scale=-2.3, loss_weight=0.25)
 )
 
-max_iters = 700
+max_iters = 850
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [
