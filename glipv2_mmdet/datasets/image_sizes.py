@@ -98,7 +98,7 @@ def _exchanged(
         raise error_type(
             f'{source}: {len(other)} of {checked} images have another size than the file says, for example '
             f'"{entry.path}": {entry.width:g} x {entry.height:g} in the file, {size[0]} x {size[1]} in the image. '
-            'Boxes belong to the size that was labelled. Use the images that were labelled, or scale boxes and sizes; if '
-            'the boxes fit, write the true sizes.'
+            'Boxes belong to the size that was labelled. Use the images that were labelled, or scale boxes and sizes; '
+            'if the boxes fit, write the true sizes.'
         )
     return exchanged, checked
