@@ -209,7 +209,12 @@ def _checked(content: dict, split: str, classes: tuple[str, ...], warnings: list
         )
     if unusable:
         warnings.append(f'{source}: {unusable} boxes are smaller than a pixel or outside their image, and left out.')
-    warnings += [f'{source}: category "{name}" has no box.' for name in classes if not counts[name]]
+    empty = [f'"{name}"' for name in classes if not counts[name]]
+    if len(empty) == 1:
+        warnings.append(f'{source}: category {empty[0]} has no box.')
+    elif empty:
+        more = ', ...' if len(empty) > 5 else ''
+        warnings.append(f'{source}: {len(empty)} categories have no box: {", ".join(empty[:5])}{more}.')
     return dict(
         images=list(images.values()),
         annotations=annotations,

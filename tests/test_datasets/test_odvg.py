@@ -102,6 +102,21 @@ def test_spans_may_come_from_a_phrase_that_occurs_once_or_be_the_whole_caption(l
     assert sample['tokens_positive'] == [[[12, 20]], [[0, len(CAPTION)]]]
 
 
+@pytest.mark.parametrize(
+    ('phrase', 'caption', 'start'),
+    [
+        ('car', 'a scarf in a car', 13),
+        ('two', 'twofold, two', 9),
+        ('汽车', '一辆红色汽车停着', 4),
+        ('(car)', 'scar, (car)', 6),
+    ],
+)
+def test_a_phrase_is_found_as_whole_words(load, phrase, caption, start):
+    record = _grounding({'bbox': [1, 1, 8, 8], 'phrase': phrase})
+    record['grounding']['caption'] = caption
+    assert load(record, label_map=None)[0]['tokens_positive'] == [[[start, start + len(phrase)]]]
+
+
 def test_several_class_lists_are_chosen_per_record(load):
     both = {'things': {'0': 'cup'}, 'colours': {'0': 'red', '1': 'blue'}}
     dataset = load(
