@@ -141,7 +141,7 @@ def _prepare(
             counts['no_phrase'] += 1
             continue
         try:
-            image = decode_rgb(pair.image, pair.key)[..., ::-1]  # BGR, as in a pipeline
+            image = np.ascontiguousarray(decode_rgb(pair.image, pair.key)[..., ::-1])  # BGR, as in a pipeline
         except ImageInputError as error:
             _skip(pair.place, str(error), 'unreadable', counts)
             continue

@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from glipv2_mmdet.version import __version__
 
 #: Modules of this package, in the order of the help.
-COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'export', 'demo')
+COMMANDS = ('detect', 'segment', 'ground', 'ask', 'caption', 'download', 'export', 'demo', 'run')
 FAILED, INTERRUPTED = 2, 130
 
 

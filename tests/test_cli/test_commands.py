@@ -275,3 +275,12 @@ def test_ctrl_c_leaves_the_results_so_far(nano_files, scenes, tmp_path):
     records = json.loads((tmp_path / 'out/results.json').read_text())
     assert process.returncode == 130 and b'Traceback' not in err
     assert len(records) >= 2 and all((tmp_path / 'out' / record['picture']).is_file() for record in records)
+
+
+def test_run_takes_a_script_with_its_options_and_names_tools_that_are_close(tmp_path, capsys):
+    script = tmp_path / 'own.py'
+    script.write_text('import sys\nfrom mmcv.ops import nms\nprint(sys.argv[1:], callable(nms))\n')
+    assert main(['run', str(script), '--deep', '3']) == 0
+    assert "['--deep', '3'] True" in capsys.readouterr().out
+    assert main(['run', 'get_flop']) == 2
+    assert 'Did you mean analysis_tools/get_flops?' in capsys.readouterr().err

@@ -42,7 +42,7 @@ voc = dict(
     type='DetectionAsGrounding',
     pipeline=train_pipeline,
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root + 'voc2012_animals/',
         ann_file='train.json',
         data_prefix=dict(img='images/'),
@@ -54,7 +54,7 @@ coco = dict(
     type='DetectionAsGrounding',
     pipeline=train_pipeline,
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root + 'coco_boxes/',
         ann_file='train.json',
         data_prefix=dict(img='images/'),
@@ -65,7 +65,7 @@ coco_mini = dict(
     type='DetectionAsGrounding',
     pipeline=train_pipeline,
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root + 'coco_mini/',
         ann_file='annotations/instances_train.json',
         data_prefix=dict(img='images/train/'),
@@ -93,7 +93,7 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
+        type='GroundedCocoDataset',
         data_root=data_root + 'voc2012_animals/',
         ann_file='val.json',
         data_prefix=dict(img='images/'),
