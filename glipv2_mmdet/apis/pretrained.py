@@ -19,6 +19,7 @@ from typing import Any
 from glipv2_mmdet.apis.pretrained_checks import check_config, without_start_weights
 from glipv2_mmdet.checkpoints import CheckpointError
 from glipv2_mmdet.models import GLIPv2
+from glipv2_mmdet.printable import printable
 from glipv2_mmdet.text.tokenize import SHIPPED_VOCABS
 from glipv2_mmdet.version import __version__
 
@@ -111,20 +112,51 @@ def read_pretrained(folder: str | PathLike) -> PretrainedFolder:
     """
     folder = Path(folder)
     file = folder / CONFIG
+    _check_inside(folder)
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f'"{file}" is no json ({error}). The copy of the folder may be incomplete.') from error
+    except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError, and numbers of 5,000 digits
+        raise CheckpointError(
+            f'"{file}" cannot be read as json ({printable(str(error))}). The copy of the folder may be incomplete.'
+        ) from error
     if not isinstance(content, dict) or content.get('format') != _FORMAT or not {'model', 'pipeline'} <= content.keys():
         raise CheckpointError(
             f'"{file}" was not written by save_pretrained of glipv2_mmdet: expected "format": '
             f'"{_FORMAT}" with "model" and "pipeline".'
+        )
+    if not isinstance(content['model'], dict) or not _is_pipeline(content['pipeline']):
+        raise CheckpointError(
+            f'"{file}" has another layout than save_pretrained writes: expected "model" as an object and "pipeline" as '
+            'a list of objects with "type". The file was changed; copy the folder again.'
         )
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f'"{folder}" has a {CONFIG} and no {WEIGHTS}. The copy of the folder may be incomplete.')
     check_config(content, file)
     model, pipeline = (_decode(content[key], folder) for key in ('model', 'pipeline'))
     return PretrainedFolder(model, tuple(pipeline), folder / WEIGHTS)
+
+
+def _check_inside(folder: Path) -> None:
+    """Refuse links that lead out of a folder, whose targets would be read, and copied by ``save_pretrained``.
+
+    In the cache of Hugging Face every file is a link to ``blobs`` beside the snapshots; those are fine.
+
+    Raises:
+        CheckpointError: names the link.
+    """
+    inside = [folder.resolve()]
+    if folder.absolute().parent.name == 'snapshots':
+        inside.append((folder.absolute().parents[1] / 'blobs').resolve())
+    for path in folder.rglob('*'):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in inside):
+            raise CheckpointError(
+                f'"{printable(str(path))}" is a link that leads out of the folder. A model folder reads no file '
+                'outside; copy the file in its place if you trust it.'
+            )
+
+
+def _is_pipeline(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(step, dict) and 'type' in step for step in value)
 
 
 def _with_files(model: GLIPv2, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -178,7 +210,7 @@ def _decode(value: Any, folder: Path) -> Any:
         return [_decode(item, folder) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {'__tuple__'}:
+    if value.keys() == {'__tuple__'} and isinstance(value['__tuple__'], list):
         return tuple(_decode(item, folder) for item in value['__tuple__'])
     if value.keys() == {'__file__'}:
         name = value['__file__']

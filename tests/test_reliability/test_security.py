@@ -370,6 +370,45 @@ def saved(nano, tmp_path_factory) -> Path:
     return folder
 
 
+def test_links_that_lead_out_of_a_model_folder_are_refused(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / 'folder')
+    (tmp_path / 'secret.txt').write_text('[PAD]\n')
+    vocabulary = next(folder.glob('*.txt'))
+    vocabulary.unlink()
+    vocabulary.symlink_to(tmp_path / 'secret.txt')
+    with pytest.raises(CheckpointError, match='a link that leads out of the folder'):
+        GLIPv2Inferencer(folder, device='cpu')
+
+
+def test_links_of_a_hugging_face_cache_are_fine(saved, tmp_path):
+    snapshot = tmp_path / 'models--a--b/snapshots/0123'
+    blobs = tmp_path / 'models--a--b/blobs'
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(path for path in saved.iterdir() if path.is_file()):
+        shutil.copy(file, blobs / str(number))
+        (snapshot / file.name).symlink_to(f'../../blobs/{number}')
+    assert GLIPv2Inferencer(snapshot, device='cpu').model is not None
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        '[' * 100_000,
+        '{"format": "glipv2_mmdet", "model": {}, "pipeline": 3}',
+        '{"format": "glipv2_mmdet", "model": {}, "pipeline": [["Resize"]]}',
+        '{"format": "glipv2_mmdet", "model": {"type": {"__tuple__": 3}}, "pipeline": []}',
+        '{"format": "glipv2_mmdet", "model": ' + '{"a": ' * 900 + '1' + '}' * 900 + ', "pipeline": []}',
+        '{"format": "glipv2_mmdet", "version": ' + '9' * 5000 + '}',
+    ],
+)
+def test_deep_or_odd_json_is_a_clear_error(saved, tmp_path, content):
+    folder = shutil.copytree(saved, tmp_path / 'folder')
+    (folder / 'config.json').write_text(content)
+    with pytest.raises(CheckpointError):
+        GLIPv2Inferencer(folder, device='cpu')
+
+
 CONFIG_CODE = 'from pathlib import Path\nPath("mark").touch()\nmodel = dict(type="GLIPv2")\n'
 ATTACKS = {
     'opens a config': lambda c: c['model'].update(
