@@ -95,7 +95,14 @@ def running_demo(
         handlers.try_models()
         page = build_page(handlers, (photo_examples if photos else draw_examples)(area.folder / 'examples'))
         area.keep_present()
-        guard = Middleware(RequestGuard, area=area, file_bytes=limits.file_bytes, hosts=hosts)
+        guard = Middleware(
+            RequestGuard,
+            area=area,
+            file_bytes=limits.file_bytes,
+            hosts=hosts,
+            waiting=limits.waiting,
+            behind_proxy=public_url is not None,
+        )
         try:
             page.queue(max_size=limits.waiting, api_open=False, default_concurrency_limit=1)
             with log_files_kept():

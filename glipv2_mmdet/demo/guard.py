@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glipv2_mmdet.demo.upload_area import UploadArea
+from glipv2_mmdet.demo.visitor_shares import VisitorShares, visitor_of
 
 _API = '/gradio_api'
 _FILE = f'{_API}/file='
@@ -49,6 +50,8 @@ _READ = frozenset(
 _READ_BELOW = ('/assets/', '/static/', '/svelte/', f'{_API}/heartbeat/', f'{_API}/call/', _FILE)
 # run/predict fills the fields of an example; models are behind the queue, and gradio refuses them here
 _WRITE = frozenset({_UPLOAD, *(f'{_API}/{name}' for name in ('queue/join', 'run/predict', 'cancel', 'reset'))})
+# what takes a place in the queue
+_QUEUED = (f'{_API}/queue/join', f'{_API}/call/')
 _WRITE_BELOW = (f'{_API}/call/',)
 
 _LOOPBACK = ('127.0.0.1', 'localhost', '::1')
@@ -75,10 +78,24 @@ class RequestGuard:
         file_bytes: largest upload.
         hosts: names under which the page is reached, or ``('*',)``. On a loopback address this keeps web pages of
             others from reaching it through a name that they let point here.
+        waiting: places in the queue; a visitor may ask for half of them within a minute.
+        behind_proxy: connections are those of a proxy, see :func:`~glipv2_mmdet.demo.visitor_shares.visitor_of`.
     """
 
-    def __init__(self, app: ASGIApp, area: UploadArea, file_bytes: int, hosts: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        area: UploadArea,
+        file_bytes: int,
+        hosts: tuple[str, ...],
+        waiting: int = 20,
+        behind_proxy: bool = False,
+    ) -> None:
         self.app = app
+        self.behind_proxy = behind_proxy
+        self.requests = VisitorShares(max(1, waiting // 2), 60.0)
+        # a quarter of the area, but one file in any case
+        self.uploads = VisitorShares(max(area.most_bytes // 4, file_bytes + _MULTIPART_BYTES), area.seconds_kept)
         self.area = area
         self.file_bytes = file_bytes
         self.hosts = hosts
@@ -102,6 +119,7 @@ class RequestGuard:
         Raises:
             HTTPException: the request is refused.
         """
+        visitor = visitor_of(scope, Headers(scope=scope), self.behind_proxy)
         path, headers = scope['path'].removeprefix(scope.get('root_path', '')), Headers(scope=scope)
         self._check_origin(headers)
         if scope['method'] in ('GET', 'HEAD'):
@@ -119,9 +137,17 @@ class RequestGuard:
                 raise HTTPException(507, 'The server has no room for uploads just now. Try again in some minutes.')
             most = self.file_bytes + _MULTIPART_BYTES
             refusal = f'The upload is too large; at most {self.file_bytes / 1e6:g} MB are accepted.'
-            if headers.get('content-length', '').isdecimal() and int(headers['content-length']) > most:
+            length = headers.get('content-length', '')
+            if length.isdecimal() and int(length) > most:
                 raise HTTPException(413, refusal)
+            # an unstated length counts in full
+            size = int(length) if length.isdecimal() else most
+            if visitor not in _LOOPBACK and not self.uploads.take(visitor, size):
+                raise HTTPException(429, 'You have uploaded much within a short time. Try again in some minutes.')
             return _bounded(receive, most, refusal)
+        # who sits at this machine shares the queue with nobody
+        if path.startswith(_QUEUED) and visitor not in _LOOPBACK and not self.requests.take(visitor, 1):
+            raise HTTPException(429, 'You have asked much within a minute. Try again in a minute.')
         body = await _read_all(_bounded(receive, _JSON_BYTES, 'The request is too large.'))
         self._check_files(body)
         return _replay(body, receive)

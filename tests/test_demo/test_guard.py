@@ -32,7 +32,7 @@ def area(tmp_path: Path) -> UploadArea:
 def client(area: UploadArea) -> TestClient:
     app = Starlette(routes=[Route('/{path:path}', echo, methods=['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'])])
     guarded = RequestGuard(app, area, file_bytes=100, hosts=('127.0.0.1', 'localhost', '::1'))
-    return TestClient(guarded, base_url='http://127.0.0.1:7860')
+    return TestClient(guarded, base_url='http://127.0.0.1:7860', client=('127.0.0.1', 50_000))
 
 
 @pytest.mark.parametrize(
