@@ -49,12 +49,17 @@ def timm_weights(build: Callable[..., nn.Module], name: str, pretrained: str) ->
     path = Path(os.path.expanduser(pretrained))
     if pretrained.startswith(PACKAGE_PREFIX):
         tensors = list(read_packaged(weight_package(pretrained.removeprefix(PACKAGE_PREFIX))).values())
-        return _from_state_dict(build, name, dict(zip(_full_names(name), tensors, strict=True)), pretrained)
+        names = list(timm.create_model(name, pretrained=False).state_dict())
+        if len(names) != len(tensors):
+            raise PretrainedWeightsError(
+                f'"{pretrained}" has the weights of another architecture: {len(tensors)} tensors, {name} has '
+                f'{len(names)}. Give weights of this architecture, or change the architecture in the config.'
+            )
+        # the package has timm's tensors in timm's order under other names
+        return _from_state_dict(build, name, dict(zip(names, tensors, strict=True)), pretrained)
     if path.exists():
         return _from_state_dict(build, name, read_weights_file(path), pretrained)
-    if is_file_name(pretrained) or (
-        os.sep in pretrained and not pretrained.startswith(('timm/', 'hf-hub:', 'hf_hub:'))
-    ):
+    if is_file_name(pretrained) or (os.sep in pretrained and not pretrained.startswith(_HUB_PREFIXES)):
         raise PretrainedWeightsError(f'pretrained is "{pretrained}"; there is no such file or folder. {WAYS_OUT}')
     known = pretrained.removeprefix('timm/')
     if ':' not in known and not (timm.is_model(known) and timm.is_model_pretrained(known)):
@@ -149,10 +154,6 @@ def first_line(error: Exception) -> str:
     """First line of an error's text, with a full stop."""
     line = f'{error}'.partition('\n')[0].strip() or type(error).__name__
     return line if line.endswith(('.', '!', '?')) else f'{line}.'
-
-
-def _full_names(name: str) -> list[str]:
-    return list(timm.create_model(name, pretrained=False).state_dict())
 
 
 def _from_state_dict(

@@ -74,7 +74,7 @@ def with_text_encoder(model: nn.Module, state_dict: Mapping[str, Tensor], prefix
     A text encoder that never learns is the published one, so files of weights need not repeat it.
 
     Args:
-        model: detector with ``language_model`` and ``frozen_parts``.
+        model: detector with ``language_model`` and ``has_published_text``.
         state_dict: name to tensor.
         prefix: what stands before the detector's own names in ``state_dict``.
 
@@ -83,7 +83,7 @@ def with_text_encoder(model: nn.Module, state_dict: Mapping[str, Tensor], prefix
     """
     part = f'{prefix}language_model.'
     encoder = model.language_model
-    is_published = 'language_model' in model.frozen_parts and getattr(encoder, 'pretrained', None) is not None
+    is_published = model.has_published_text and getattr(encoder, 'pretrained', None) is not None
     if not is_published or not state_dict or any(name.startswith(part) for name in state_dict):
         return state_dict
     encoder.load_pretrained()

