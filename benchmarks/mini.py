@@ -71,10 +71,14 @@ class Accuracy:
     Attributes:
         per_class: class name → (AP, AP50), classes without a box left out.
         num_images: evaluated.
+        best_threshold: score from which on boxes have the best F1 at IoU 0.5, over all classes together.
+        best_f1: that F1.
     """
 
     per_class: Mapping[str, tuple[float, float]]
     num_images: int
+    best_threshold: float
+    best_f1: float
 
     def mean(self, names: Sequence[str] | None = None) -> tuple[float, float]:
         """Mean AP and AP50 over all classes with boxes, or over some."""
@@ -113,7 +117,22 @@ def evaluate(model: GLIPv2Inferencer, folder: Path, ann_file: str, words: Mappin
         values = precision[:, :, number]
         if (values > -1).any():
             per_class[category['name']] = float(values.mean()), float(values[0].mean())
-    return Accuracy(per_class, len(images))
+    return Accuracy(per_class, len(images), *best_threshold(evaluation))
+
+
+def best_threshold(evaluation: COCOeval) -> tuple[float, float]:
+    """The score with the best F1 of boxes at IoU 0.5, and that F1; of the evaluation's own matches, over all areas."""
+    area = evaluation.params.areaRng[0]
+    entries = [entry for entry in evaluation.evalImgs if entry is not None and entry['aRng'] == area]
+    counted = [~np.asarray(entry['dtIgnore'][0], dtype=bool) for entry in entries]
+    scores = np.concatenate([np.asarray(e['dtScores'])[keep] for e, keep in zip(entries, counted, strict=True)])
+    right = np.concatenate([np.asarray(e['dtMatches'][0])[keep] > 0 for e, keep in zip(entries, counted, strict=True)])
+    num_boxes = sum(int((np.asarray(entry['gtIgnore']) == 0).sum()) for entry in entries)
+    order = np.argsort(-scores, kind='stable')
+    found = np.cumsum(right[order])
+    f1 = 2 * found / (np.arange(1, len(order) + 1) + num_boxes)
+    best = int(f1.argmax())
+    return round(float(scores[order][best]), 3), round(float(f1[best]), 3)
 
 
 def speed_photos() -> list[np.ndarray]:
@@ -193,6 +212,7 @@ def accuracy_rows(model: GLIPv2Inferencer, figures: dict[str, object]) -> list[l
             ap, ap50 = run.mean(classes)
             figures |= {f'mini_{key}_ap': ap, f'mini_{key}_ap50': ap50}
             rows.append([key.replace('_', ' '), f'{ap:.3f}', f'{ap50:.3f}', str(run.num_images)])
+        figures |= {f'mini_{name}_best_threshold': run.best_threshold, f'mini_{name}_best_f1': run.best_f1}
         figures[f'mini_{name}_classes'] = {
             key: [round(value, 4) for value in values] for key, values in run.per_class.items()
         }
