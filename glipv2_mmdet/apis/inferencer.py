@@ -86,6 +86,11 @@ class GLIPv2Inferencer:
         if tuned_prompt is not None:
             self.model.set_prompt(tuned_prompt)
 
+    @property
+    def default_threshold(self) -> float:
+        """Minimum score of a box where a call names none: that of the model's config, or 0.3."""
+        return float(self.model.test_cfg.get('default_threshold', 0.3))
+
     @staticmethod
     def names() -> tuple[str, ...]:
         """Short names of models."""
@@ -96,7 +101,7 @@ class GLIPv2Inferencer:
         images: Any,
         prompt: str | Iterable[str] | None = None,
         *,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_boxes: int = 100,
         nms_iou: float | None = None,
         batch_size: int = 1,
@@ -110,7 +115,7 @@ class GLIPv2Inferencer:
             images: see the class.
             prompt: ``'cat . remote'`` or ``['cat', 'remote']``; long lists are split as the text encoder needs it.
                 None with a tuned prompt.
-            threshold: boxes must score more, from 0 to below 1.
+            threshold: minimum score of a box, from 0 to below 1; by default the model's (:attr:`default_threshold`).
             max_boxes: most boxes per image.
             nms_iou: boxes of one phrase that overlap more are dropped; by default as in the config.
             batch_size: images that pass through the network together. Images of a batch are padded to one size,
@@ -128,7 +133,7 @@ class GLIPv2Inferencer:
             ValueError: a setting of another type or out of range (:class:`CallSettings`).
         """
         call = CallSettings(
-            threshold=threshold,
+            threshold=self.default_threshold if threshold is None else threshold,
             max_boxes=max_boxes,
             nms_iou=nms_iou,
             batch_size=batch_size,
@@ -145,7 +150,7 @@ class GLIPv2Inferencer:
         images: Any,
         prompt: str | Iterable[str] | None = None,
         *,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_boxes: int = 100,
         nms_iou: float | None = None,
         mask_threshold: float | None = None,
@@ -166,7 +171,7 @@ class GLIPv2Inferencer:
             PromptError, ImageInputError, ValueError: as in :meth:`detect`.
         """
         call = CallSettings(
-            threshold=threshold,
+            threshold=self.default_threshold if threshold is None else threshold,
             max_boxes=max_boxes,
             nms_iou=nms_iou,
             mask_threshold=mask_threshold,
@@ -187,7 +192,7 @@ class GLIPv2Inferencer:
         captions: str | Sequence[str],
         *,
         phrases: Sequence | int | None = None,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_boxes: int = 100,
         nms_iou: float | None = None,
         masks: bool = False,
@@ -212,7 +217,7 @@ class GLIPv2Inferencer:
             ImageInputError, ValueError: as in :meth:`detect`.
         """
         call = CallSettings(
-            threshold=threshold,
+            threshold=self.default_threshold if threshold is None else threshold,
             max_boxes=max_boxes,
             nms_iou=nms_iou,
             batch_size=batch_size,
@@ -238,7 +243,7 @@ class GLIPv2Inferencer:
         questions: str | Sequence[str],
         *,
         num_answers: int = 5,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_boxes: int = 100,
         batch_size: int = 1,
         progress: bool = False,
@@ -259,7 +264,7 @@ class GLIPv2Inferencer:
             ImageInputError, ValueError: as in :meth:`detect`.
         """
         call = CallSettings(
-            threshold=threshold,
+            threshold=self.default_threshold if threshold is None else threshold,
             max_boxes=max_boxes,
             num_answers=num_answers,
             batch_size=batch_size,
@@ -290,7 +295,7 @@ class GLIPv2Inferencer:
         *,
         beam_size: int | None = None,
         max_words: int | None = None,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         max_boxes: int = 100,
         batch_size: int = 1,
         progress: bool = False,
@@ -309,7 +314,7 @@ class GLIPv2Inferencer:
             ImageInputError, ValueError: as in :meth:`detect`.
         """
         call = CallSettings(
-            threshold=threshold,
+            threshold=self.default_threshold if threshold is None else threshold,
             max_boxes=max_boxes,
             beam_size=beam_size,
             max_words=max_words,

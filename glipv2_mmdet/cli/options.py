@@ -75,8 +75,10 @@ def add_model(parser: argparse.ArgumentParser, default: str) -> None:
 def add_boxes(parser: argparse.ArgumentParser) -> None:
     """--threshold, --max-boxes."""
     group = parser.add_argument_group('boxes')
-    group.add_argument('--threshold', type=float, default=0.3, help='boxes must score more (default: %(default)s)')
-    group.add_argument('--max-boxes', type=int, default=100, help='most boxes per image (default: %(default)s)')
+    group.add_argument('--threshold', type=float, help="minimum score of a box (default: the model's, mostly 0.3)")
+    group.add_argument(
+        '--max-boxes', type=int, default=100, help='maximum number of boxes per image (default: %(default)s)'
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

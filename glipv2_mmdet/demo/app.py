@@ -176,7 +176,8 @@ def _build_finding_tab(handlers: Handlers, task: Task, examples: Sequence[Exampl
             )
             kind = gr.Radio([CLASS_NAMES, SENTENCE], value=CLASS_NAMES, label='The prompt is')
             button = gr.Button('Find', variant='primary')
-            threshold = gr.Slider(0.0, MOST_THRESHOLD, 0.3, step=0.01, label='Threshold')
+            start = handlers.models[task.name].default_threshold
+            threshold = gr.Slider(0.0, MOST_THRESHOLD, start, step=0.01, label='Threshold')
             boxes = gr.Slider(1, limits.boxes, min(100, limits.boxes), step=1, label='Most boxes')
         with gr.Column(scale=6):
             shown = _ResultFields.build(text='Prompt', has_picture=True)

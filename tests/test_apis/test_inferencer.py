@@ -355,3 +355,17 @@ def test_something_else_than_a_text_is_named(nano, scenes, ask, given):
 def test_phrases_that_are_none_are_named(nano, scenes, phrases):
     with pytest.raises(PromptError, match='phrases is'):
         nano('glipv2-nano').ground(scenes[0], 'a cat', phrases=phrases)
+
+
+def test_without_a_threshold_it_is_that_of_the_config(nano, scenes):
+    model = nano('glipv2-nano')
+    assert model.default_threshold == 0.3
+    everything = model.detect(scenes[0], PROMPT, threshold=0.0)
+    middle = float(np.median(everything.scores))
+    model.model.test_cfg.default_threshold = middle
+    try:
+        found = model.detect(scenes[0], PROMPT)
+        assert 0 < len(found) < len(everything) and found.scores.min() > middle
+        assert same(found, model.detect(scenes[0], PROMPT, threshold=middle))
+    finally:
+        del model.model.test_cfg.default_threshold

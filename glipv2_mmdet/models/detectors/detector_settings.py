@@ -8,7 +8,7 @@ from typing import Any
 from glipv2_mmdet.known_settings import check_keys, check_numbers
 
 _WHOLE = ('nms_pre', 'max_per_img', 'max_per_prompt', 'chunked_size', 'prompts_per_batch', 'num_answers_kept')
-_NUMBERS = ('score_thr', 'min_bbox_size', 'mask_thr_binary')
+_NUMBERS = ('score_thr', 'min_bbox_size', 'mask_thr_binary', 'default_threshold')
 _OTHERS = ('nms', 'caption', 'rle_masks')
 #: Of mmcv's ``batched_nms`` and the suppressions it calls.
 _NMS = (

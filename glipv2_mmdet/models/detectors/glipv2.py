@@ -67,6 +67,7 @@ class GLIPv2(BaseDetector):
         test_cfg: settings of the heads, and ``chunked_size``: at most so many class names per prompt (-1: as many
             as the text encoder reads), ``prompts_per_batch``: how many prompts pass through fusion at once,
             ``max_per_prompt`` and ``max_per_img``: most detections of a prompt and of an image,
+            ``default_threshold``: minimum score of the boxes that the inferencer returns by default,
             ``caption``: how captions are searched for, see :func:`caption_settings`.
         data_preprocessor: mmdet's ``DetDataPreprocessor``.
         init_cfg: as in mmengine.
