@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,11 @@ def test_get_flops_counts(files, capsys):
 @pytest.mark.slow
 def test_publish_model_keeps_the_weights(files, tmp_path):
     run_script('publish_model', [files['weights'], str(tmp_path / 'published.pth')])
-    (published,) = tmp_path.glob('published*.pth')
+    deadline = time.monotonic() + 30
+    while not (found := list(tmp_path.glob('published-*.pth'))):  # mmdet renames the file without waiting for it
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (published,) = found
     weights = torch.load(files['weights'], weights_only=True)['state_dict']
     assert torch.load(published, weights_only=True)['state_dict'].keys() == weights.keys()
 

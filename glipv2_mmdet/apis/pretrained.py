@@ -117,17 +117,17 @@ def read_pretrained(folder: str | PathLike) -> PretrainedFolder:
         content = json.loads(file.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError, and numbers of 5,000 digits
         raise CheckpointError(
-            f'"{file}" cannot be read as json ({printable(str(error))}). The copy of the folder may be incomplete.'
+            f'"{file}" is no json that can be read ({printable(str(error))}). The copy of the folder may be incomplete.'
         ) from error
     if not isinstance(content, dict) or content.get('format') != _FORMAT or not {'model', 'pipeline'} <= content.keys():
         raise CheckpointError(
             f'"{file}" was not written by save_pretrained of glipv2_mmdet: expected "format": '
             f'"{_FORMAT}" with "model" and "pipeline".'
         )
-    if not isinstance(content['model'], dict) or not _is_pipeline(content['pipeline']):
+    if not _is_pipeline(content['pipeline']):
         raise CheckpointError(
-            f'"{file}" has another layout than save_pretrained writes: expected "model" as an object and "pipeline" as '
-            'a list of objects with "type". The file was changed; copy the folder again.'
+            f'"{file}" has another layout than save_pretrained writes: expected "pipeline" as a list '
+            'of objects with "type". The file was changed; copy the folder again.'
         )
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f'"{folder}" has a {CONFIG} and no {WEIGHTS}. The copy of the folder may be incomplete.')

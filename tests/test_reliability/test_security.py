@@ -9,6 +9,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,7 +186,9 @@ def base_of_finetuning(file, folder, config):
     with pytest.MonkeyPatch.context() as patch:
         # the data are read after the weights
         patch.setattr(finetuning, 'base_config', lambda settings, data: Config.fromfile(settings.config))
-        finetuning.evaluate_base(settings, None)
+        truth = folder / 'valid.json'
+        truth.write_text(json.dumps(dict(annotations=[dict(iscrowd=0)])))
+        finetuning.evaluate_base(settings, SimpleNamespace(ann_files=dict(valid=truth)))
 
 
 @entry
