@@ -48,13 +48,13 @@ def iou(box, other):
     [(CAT, 'cat . dog . person', 'cat', CAT_BOX), (ASTRONAUT, 'person . dog . tv monitor', 'person', WOMAN_BOX)],
 )
 def test_it_finds_what_is_on_a_photo_and_nothing_of_the_other_names(mini, photo, prompt, name, truth):
-    found = mini.detect(photo, prompt, threshold=0.3)
-    assert found.names[0] == name and iou(found.boxes[0], truth) > 0.7
+    found = mini.detect(photo, prompt)
+    assert found.names[0] == name and iou(found.boxes[0], truth) > 0.6
     assert set(found.names) == {name}
 
 
 def test_a_word_that_it_was_never_trained_with(mini):
-    assert mini.detect(CAT, 'kitten . lorry', threshold=0.3).names[0] == 'kitten'
+    assert set(mini.detect(CAT, 'kitten . lorry').names) == {'kitten'}
 
 
 def test_the_file_is_small_and_holds_what_learns_and_nothing_else(mini):
