@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from glipv2_mmdet.files import atomic_write
+from glipv2_mmdet.printable import printable
 
 if TYPE_CHECKING:
     from glipv2_mmdet.apis.results import Result
@@ -120,8 +121,4 @@ def _printable(value: Any) -> Any:
         return [_printable(item) for item in value]
     if not isinstance(value, str):
         return value
-    text = value.encode('utf-8', 'backslashreplace').decode('utf-8')
-    return ''.join(
-        letter if letter.isprintable() or letter == '\n' else letter.encode('unicode_escape').decode('ascii')
-        for letter in text
-    )
+    return printable(value, keep='\n')
